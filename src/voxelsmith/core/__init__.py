@@ -1,0 +1,1 @@
+"""What things are: geometry, volumes, prompts, metrics, progress and errors; numpy and scipy only."""
