@@ -1,12 +1,13 @@
 """What a running computation reports.
 
 A long computation is a generator (:data:`Job`): it yields :class:`Progress` and returns its result. Each yield is a
-chance to stop it. This module owns the vocabulary; :mod:`voxelsmith.jobs` runs the generators.
+chance to stop it. This module owns the vocabulary and the plain way to drive a job to its end in the calling thread; napari, the
+command line and clusters drive the same generators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,3 +44,35 @@ class Cancelled(Exception):  # noqa: N818 - an outcome, not an error
 
 
 Job: TypeAlias = Generator[Progress, None, T]
+
+
+def run_job(job: Job[T], on_progress: Callable[[Progress], bool | None] | None = None) -> T:
+    """Drive a job to its end in this thread.
+
+    Parameters
+    ----------
+    job
+        A generator that yields :class:`Progress` and returns its result.
+    on_progress
+        Called with each report; returning False stops the job.
+
+    Returns
+    -------
+    T
+        What the job returns.
+
+    Raises
+    ------
+    Cancelled
+        If ``on_progress`` returned False; the job was closed and could clean up.
+    """
+    try:
+        while True:
+            progress = next(job)
+            if on_progress is not None and on_progress(progress) is False:
+                raise Cancelled("Stopped by the user; nothing was changed.")
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        job.close()

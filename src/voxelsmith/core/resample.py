@@ -1,0 +1,106 @@
+"""Resampling: onto another grid, to a voxel size, to an orientation.
+
+Owns every interpolation of a :class:`~voxelsmith.core.volume.Volume`. Labels are always taken from the nearest voxel.
+Reorientation only flips and permutes axes, so it is exact; the others interpolate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from voxelsmith.core.affine import Affine
+from voxelsmith.core.errors import GeometryError, InputError
+from voxelsmith.core.volume import LabelVolume, Volume
+
+V = TypeVar("V", bound=Volume)
+_AXES = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
+
+
+def resample_to(volume: V, affine: Affine, grid: tuple[int, int, int], order: int = 1, fill: float = 0.0) -> V:
+    """Interpolate a volume onto another grid.
+
+    Parameters
+    ----------
+    volume
+        What to resample; each frame of a 4-D volume is taken by itself.
+    affine, grid
+        The target: its affine and its number of voxels.
+    order
+        Degree of the spline, 0 (nearest) to 5; labels use 0 whatever is asked.
+    fill
+        Value outside the source.
+
+    Returns
+    -------
+    Volume
+        Same type as ``volume``. Interpolated integers become float32, nearest ones keep their type.
+    """
+    order = 0 if isinstance(volume, LabelVolume) else order
+    source = np.asarray(volume.array)
+    index_map = volume.affine.inverse() @ affine
+    matrix, offset = index_map.matrix[:3, :3], index_map.matrix[:3, 3]
+    if volume.grid == tuple(grid) and np.allclose(index_map.matrix, np.eye(4), atol=1e-6):
+        return replace(volume, affine=affine)
+    dtype = source.dtype if order == 0 or source.dtype.kind == "f" else np.dtype(np.float32)
+    frames = source[..., None] if source.ndim == 3 else source
+    out = np.empty((*grid, frames.shape[3]), dtype)
+    snapped = np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
+    diagonal = np.array_equal(snapped, np.diag(np.diag(snapped)))
+    for n in range(frames.shape[3]):
+        # Nearest voxels are exact for any integer type; other orders interpolate in floating point.
+        ndimage.affine_transform(
+            frames[..., n] if order == 0 else frames[..., n].astype(np.result_type(dtype, np.float32), copy=False),
+            np.diag(snapped) if diagonal else snapped,
+            offset,
+            output_shape=grid,
+            output=out[..., n],
+            order=order,
+            cval=fill,
+            mode="grid-constant" if order else "constant",
+        )
+    array = out[..., 0] if source.ndim == 3 else out
+    return replace(volume, array=array, affine=affine, history=(*volume.history, "resampled"), metadata={})
+
+
+def resample_to_spacing(volume: V, spacing: npt.ArrayLike, order: int = 1) -> V:
+    """Interpolate onto voxels of the given size (millimetres, one number or one an axis), covering the same box.
+
+    The axes keep their directions; the size is met exactly, so the box may end up to half a voxel early or late.
+    """
+    target = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (3,))
+    if not (np.isfinite(target).all() and (target > 0).all()):
+        raise InputError(f"A voxel size is positive, got {target.tolist()} mm.")
+    factors = target / volume.spacing
+    grid = np.maximum(1, np.round(np.array(volume.grid) / factors)).astype(int)
+    return resample_to(volume, volume.affine.scaled(factors), (int(grid[0]), int(grid[1]), int(grid[2])), order)
+
+
+def reorient(volume: V, axcodes: str) -> V:
+    """Flip and permute the axes so that they point where ``axcodes`` (such as "RAS") says; exact, no copy.
+
+    An oblique volume keeps its obliqueness: each axis goes to the anatomical axis that it is closest to.
+    """
+    axes = [_AXES.get(c, (None, 0)) for c in axcodes.upper()]
+    if len(axcodes) != 3 or sorted(a for a, _ in axes if a is not None) != [0, 1, 2]:
+        raise GeometryError(f"An orientation names one of L/R, one of P/A and one of I/S, got {axcodes!r}.")
+    closest = volume.affine.closest_axes
+    direction = volume.affine.direction
+    permutation = [closest.index(world) for world, _ in axes if world is not None]
+    change = np.zeros((4, 4))
+    change[3, 3] = 1
+    array: npt.NDArray[Any] = volume.array.transpose(*permutation, *range(3, volume.array.ndim))
+    for new, (old, (world, sign)) in enumerate(zip(permutation, axes, strict=True)):
+        flip = direction[world, old] * sign < 0
+        change[old, new] = -1 if flip else 1
+        if flip:
+            change[old, 3] = volume.grid[old] - 1
+            array = np.flip(array, new)
+    if np.array_equal(change, np.eye(4)):
+        return volume
+    history = (*volume.history, f"reoriented to {axcodes.upper()}")
+    return replace(volume, array=array, affine=volume.affine @ Affine(change), history=history, metadata={})
