@@ -59,9 +59,7 @@ class Affine:
         self._matrix = m
 
     @classmethod
-    def from_spacing(
-        cls, spacing: npt.ArrayLike = (1.0, 1.0, 1.0), origin: npt.ArrayLike = (0.0, 0.0, 0.0)
-    ) -> Affine:
+    def from_spacing(cls, spacing: npt.ArrayLike = (1.0, 1.0, 1.0), origin: npt.ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
         """Axes along R, A and S with the given voxel size and position of the first voxel, in millimetres."""
         m = np.eye(4)
         m[:3, :3] = np.diag(np.asarray(spacing, dtype=np.float64))
@@ -116,7 +114,7 @@ class Affine:
     def axcodes(self) -> str:
         """Where i, j and k point, such as "RAS" or "PIR" (the closest anatomical axes)."""
         direction = self.direction
-        return "".join(_CODES[world][direction[world, voxel] > 0] for voxel, world in enumerate(self.closest_axes))
+        return "".join(_CODES[world][int(direction[world, voxel] > 0)] for voxel, world in enumerate(self.closest_axes))
 
     @property
     def is_oblique(self) -> bool:

@@ -1,8 +1,8 @@
 """What a running computation reports.
 
 A long computation is a generator (:data:`Job`): it yields :class:`Progress` and returns its result. Each yield is a
-chance to stop it. This module owns the vocabulary and the plain way to drive a job to its end in the calling thread; napari, the
-command line and clusters drive the same generators.
+chance to stop it. This module owns the vocabulary and the plain way to drive a job to its end in the calling thread;
+napari, the command line and clusters drive the same generators.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""The training-free engine: brightness, position and clicks, settled by a random walk.
+
+Owns the first engine behind :class:`~voxelsmith.segment.session.PromptSession`. It needs no weights: it zooms on the
+region that the prompts span, fits object and background brightness in turns with a random walker (as GrabCut does with
+a graph cut), lets each click bend the result over the tissue that it reaches, and settles the surface at full
+resolution. It stays as the baseline that learned models must beat, and as the engine when none is installed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from voxelsmith.core.progress import Job, Progress
+from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Scribble
+from voxelsmith.core.volume import Volume
+from voxelsmith.segment.engine import PromptRequest, Segmentation, check_request
+from voxelsmith.segment.evidence import BoolArray, FloatArray
+from voxelsmith.segment.extent import search_box
+from voxelsmith.segment.scene import Scene, Settings, finite, strokes_of
+from voxelsmith.segment.zoom import Region
+
+
+class TrainingFreeEngine:
+    """Prompted segmentation without training; see the module's paragraph.
+
+    Parameters
+    ----------
+    settings
+        Parameters; the defaults are tuned.
+    """
+
+    name = "training-free"
+    title = "Training-free random walk"
+    accepts = frozenset({Point, Box, Scribble, MaskPrompt})
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+
+    def segment(self, request: PromptRequest) -> Job[Segmentation]:
+        """Answer one request, as a job of a handful of steps."""
+        check_request(request, self)
+        image, prompts, s = request.image, request.prompts, self.settings
+        earlier = prompts.mask
+        if earlier is not None:
+            box = earlier.box
+        elif prompts.boxes:
+            box = _union([b.clipped(image.grid) for b in prompts.boxes])
+        else:
+            box = yield from search_box(image, prompts, s)
+        region = Region.over(_surroundings(box, prompts, image, s.margin), image.spacing, s.working_voxels)
+        start = None if earlier is None else _crop_of(earlier, region)
+        strokes = strokes_of(prompts, region)
+        if start is not None and not strokes:
+            return Segmentation(request, region.box, start, self.name)
+        yield Progress(0, 3 + len(strokes), "Fitting brightness")
+        working = finite(region.shrink(image.array))
+        if start is None:
+            scene = Scene.in_box(working, region, box, s)
+            probability = scene.settle(scene.start(), s.rounds)
+        else:
+            share = region.average(start)
+            scene = Scene.from_mask(working, region, share, box, s)
+            probability = share
+        for done, stroke in enumerate(strokes):
+            yield Progress(1 + done, 3 + len(strokes), "Following the clicks")
+            scene.add(stroke, probability)
+            probability = scene.settle(probability, 1)
+        yield Progress(1 + len(strokes), 3 + len(strokes), "Settling the surface")
+        mask = _at_full_resolution(region, scene, probability, start)
+        for positive in (False, True):
+            seeds = prompts.seeds(positive) - region.box.lo
+            seeds = seeds[((seeds >= 0) & (seeds < mask.shape)).all(axis=1)]
+            mask[tuple(seeds.T)] = positive
+        return Segmentation(request, region.box, mask, self.name)
+
+
+def _union(boxes: list[Box]) -> Box:
+    out = boxes[0]
+    for b in boxes[1:]:
+        out = out.union(b)
+    return out
+
+
+def _surroundings(box: Box, prompts: ObjectPrompts, image: Volume, margin: float) -> Box:
+    """The region to work on: the box and every positive click, with surroundings to compare with."""
+    out = box.grown(np.maximum(margin * np.array(box.shape) / 2, 2))
+    seeds = prompts.seeds(True)
+    if len(seeds):
+        around = Box(tuple(seeds.min(axis=0).tolist()), tuple(seeds.max(axis=0).tolist()))
+        out = out.union(around.grown(np.maximum(0.1 * np.array(box.shape), 2)))
+    return out.clipped(image.grid)
+
+
+def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
+    """The earlier mask on the region's box, which holds all of it."""
+    out = np.zeros(region.box.shape, dtype=bool)
+    at = tuple(slice(a - o, b - o + 1) for a, b, o in zip(earlier.box.lo, earlier.box.hi, region.box.lo, strict=True))
+    out[at] = earlier.mask
+    return out
+
+
+def _at_full_resolution(region: Region, scene: Scene, probability: FloatArray, start: BoolArray | None) -> BoolArray:
+    """The mask on the region's box; away from the clicks an earlier mask stays as it was."""
+    level = scene.threshold(probability) if start is None else 0.5
+    mask = np.empty(region.box.shape, dtype=bool)
+    for part, slab in region.expand(probability):
+        mask[part] = slab > level
+    if start is not None:
+        for part, slab in region.expand(scene.reached):
+            mask[part] = np.where(slab > 0.1, mask[part], start[part])
+    return mask
