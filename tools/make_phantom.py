@@ -11,6 +11,8 @@ Run ``python tools/make_phantom.py OUT_DIR`` to write ``glioma_phantom_{t1,t1c,t
 from __future__ import annotations
 
 import argparse
+import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -25,7 +27,7 @@ FINE = 2  # The anatomy is drawn on a grid this many times finer, so that voxels
 CSF, GREY, WHITE, DEEP_GREY, NECROSIS, OEDEMA, ENHANCING, VESSEL = range(1, 9)
 LABELS = {NECROSIS: 1, OEDEMA: 2, ENHANCING: 4}
 
-# Signal of each tissue, white matter of T1 near 1. Columns: CSF, grey, white, deep grey, necrosis, oedema, enhancing, vessel
+# Signal of each tissue, white matter of T1 near 1; columns in the order of the classes above.
 CONTRAST = {
     "t1": (0.24, 0.62, 0.92, 0.70, 0.36, 0.64, 0.60, 0.40),
     "t1c": (0.24, 0.64, 0.92, 0.72, 0.34, 0.64, 1.35, 1.50),
@@ -59,7 +61,7 @@ def ellipsoid(xyz: list[np.ndarray], centre: tuple[float, ...], radii: tuple[flo
 def tube(xyz: list[np.ndarray], path: list[tuple[float, ...]]) -> np.ndarray:
     """Distance to a polyline of ``(x, y, z, radius)`` nodes in units of the local radius: below 1 inside."""
     best = np.full(xyz[0].shape, np.inf, dtype=np.float32)
-    for a, b in zip(path[:-1], path[1:], strict=True):
+    for a, b in pairwise(path):
         start, along = np.array(a[:3]), np.subtract(b[:3], a[:3])
         t = sum((p - s) * d for p, s, d in zip(xyz, start, along, strict=True)) / (along @ along)
         t = np.clip(t, 0, 1)
@@ -73,37 +75,36 @@ def displaced(rng: np.random.Generator, xyz: list[np.ndarray], radius: np.ndarra
     push = 8.0 * np.exp(-np.clip(radius - 0.6 * TUMOUR_RADIUS_MM, 0, None) / 20.0)
     scale = np.clip(radius - push, 0, None) / np.maximum(radius, 1e-3)
     return [
-        c + (a - c) * scale + 1.6 * smooth_noise(rng, a.shape, 22)
-        for a, c in zip(xyz, TUMOUR_CENTRE_MM, strict=True)
+        c + (a - c) * scale + 1.6 * smooth_noise(rng, a.shape, 22) for a, c in zip(xyz, TUMOUR_CENTRE_MM, strict=True)
     ]
 
 
 def brain_hull(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks of cerebrum, cerebellum and brain stem."""
     width = 69.0 - 0.10 * y * (y > 0) - 0.0004 * (y + 25) ** 2  # Narrower in front, widest behind the ears
-    cerebrum = ellipsoid([x, y + 15, z - 8], (0, 0, 0), (1, 86, 66))
-    cerebrum = np.abs(x / width) ** 2.3 + np.abs((y + 15) / 86) ** 2.2 + np.abs((z - 8) / np.where(z > 8, 66, 48)) ** 2.2
+    cerebrum = (
+        np.abs(x / width) ** 2.3 + np.abs((y + 15) / 86) ** 2.2 + np.abs((z - 8) / np.where(z > 8, 66, 48)) ** 2.2
+    )
     temporal = np.minimum(*(ellipsoid([x, y, z], (s * 44, -14, -26), (23, 42, 22)) for s in (-1, 1)))
     base = z > -24 - 0.10 * y + 12 * (y > 18) - 8 * (y < -75)
     cerebellum = np.minimum(*(ellipsoid([x, y, z], (s * 23, -66, -44), (31, 29, 25)) for s in (-1, 1)))
     stem = tube([x, y, z], [(0, -24, -6, 16), (0, -27, -28, 15), (0, -36, -70, 10)])
     is_cerebrum = ((cerebrum < 1) & base) | (temporal < 1)
-    is_cerebellum = (cerebellum < 1) & (z < -22 + 0.25 * np.abs(x) * 0.5)
+    is_cerebellum = (cerebellum < 1) & (z < -22 + 0.125 * np.abs(x))
     return is_cerebrum, is_cerebellum & ~(is_cerebrum & (z > -26)), stem < 1
 
 
 def sulci(rng: np.random.Generator, cerebrum: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Folds that run from the surface inwards: level sets of a random field on the surface, carried along depth."""
-    field = smooth_noise(rng, depth.shape, 7.5)
-    field = field + 0.35 * smooth_noise(rng, depth.shape, 4)
+    field = smooth_noise(rng, depth.shape, 6) + 0.5 * smooth_noise(rng, depth.shape, 3.6)
     nearest = ndimage.distance_transform_edt(cerebrum, return_distances=False, return_indices=True)
     bend = [2.5 * smooth_noise(rng, depth.shape, 7) * np.clip(depth / 12, 0, 1) for _ in range(3)]
     at = [np.clip(n + b, 0, s - 1).astype(np.intp) for n, b, s in zip(nearest, bend, depth.shape, strict=True)]
     carried = ndimage.gaussian_filter(field[tuple(at)], 0.8)
     slope = np.sqrt(sum(g**2 for g in np.gradient(carried)))
     to_fold = np.abs(carried) / np.maximum(slope, 0.04)
-    deepest = 15.0 + 4.0 * smooth_noise(rng, depth.shape, 9)
-    return cerebrum & (to_fold < np.clip(1.5 - 0.05 * depth, 0.6, None)) & (depth < deepest)
+    deepest = 17.0 + 5.0 * smooth_noise(rng, depth.shape, 9)
+    return cerebrum & (to_fold < np.clip(1.3 - 0.05 * depth, 0.5, None)) & (depth < deepest)
 
 
 def ventricles(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -138,12 +139,13 @@ def anatomy(rng: np.random.Generator, xyz: list[np.ndarray]) -> tuple[np.ndarray
     depth = ndimage.distance_transform_edt(cerebrum)
 
     fissure = (np.abs(x) < 1.3) & cerebrum & ((ellipsoid([x, y, z], (0, -10, 8), (99, 44, 24)) > 1) & (z > -30))
-    sylvian = (np.abs(z + 4 - 0.32 * (y + 10)) < 1.6) & (np.abs(x) > 36 + 0.2 * np.abs(y)) & (y < 24) & (y > -42)
+    cleft = z + 12 - 0.35 * (y + 10) - 0.35 * (np.abs(x) - 36) + 3 * smooth_noise(rng, depth.shape, 9)
+    sylvian = (np.abs(cleft) < 1.1) & (np.abs(x) > 36 + 0.2 * np.abs(y + 10)) & (y < 20) & (y > -46)
     folds = sulci(rng, cerebrum, depth) | fissure | (sylvian & cerebrum)
     rim = (depth < 1.6) & cerebrum
     outside = ~cerebrum | folds | rim
 
-    cortex = ndimage.distance_transform_edt(~outside) < 3.0 + 0.5 * smooth_noise(rng, depth.shape, 5)
+    cortex = ndimage.distance_transform_edt(~outside) < 3.8 + 0.5 * smooth_noise(rng, depth.shape, 5)
     tissue = np.zeros(depth.shape, dtype=np.uint8)
     tissue[brain] = CSF
     tissue[cerebrum & ~outside] = WHITE
@@ -153,7 +155,7 @@ def anatomy(rng: np.random.Generator, xyz: list[np.ndarray]) -> tuple[np.ndarray
     folia = np.cos(2 * np.pi * (hub + 1.5 * smooth_noise(rng, depth.shape, 6)) / 6.5)
     inner = ndimage.distance_transform_edt(cerebellum)
     tissue[cerebellum] = GREY
-    tissue[cerebellum & (folia > 0.75) & (inner < 9)] = CSF
+    tissue[cerebellum & (folia > 0.8) & (inner < 7)] = CSF
     tissue[cerebellum & ((inner > 13) | ((folia < -0.6) & (inner > 5)))] = WHITE
     tissue[stem] = WHITE
 
@@ -234,21 +236,38 @@ def make_phantom(seed: int = 7) -> tuple[dict[str, np.ndarray], np.ndarray, np.n
     return images, labels * mask, affine
 
 
-def main() -> None:
-    """Write the phantom as NIfTI files."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("out_dir", type=Path)
-    parser.add_argument("--seed", type=int, default=7)
-    arguments = parser.parse_args()
-    images, labels, affine = make_phantom(arguments.seed)
-    arguments.out_dir.mkdir(parents=True, exist_ok=True)
+def save_nifti(path: Path, array: np.ndarray, affine: np.ndarray, code: int) -> None:
+    """Write a compressed NIfTI-1 file; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        File to write, ending in ``.nii.gz``.
+    array
+        Voxels, shape (I, J, K).
+    affine : float array, shape (4, 4)
+        Voxel indices to RAS millimetres; goes to both qform and sform.
+    code
+        NIfTI code of that space: 1 scanner, 4 MNI.
+    """
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=code)
+    image.set_sform(affine, code=code)
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=9, mtime=0))
+
+
+def write_phantom(out_dir: Path, seed: int = 7) -> None:
+    """Write the four modalities and the labels into ``out_dir``."""
+    images, labels, affine = make_phantom(seed)
+    out_dir.mkdir(parents=True, exist_ok=True)
     for name, array in {**images, "label": labels}.items():
-        image = nib.Nifti1Image(array, affine)
-        image.header.set_xyzt_units("mm")
-        image.set_qform(affine, code=1)
-        image.set_sform(affine, code=1)
-        nib.save(image, arguments.out_dir / f"glioma_phantom_{name}.nii.gz")
+        save_nifti(out_dir / f"glioma_phantom_{name}.nii.gz", array, affine, code=1)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=write_phantom.__doc__)
+    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    write_phantom(arguments.out_dir, arguments.seed)

@@ -54,6 +54,10 @@ class Settings:
     click_resistance: float = 4.0
     fill: float = 0.92
     lowest_threshold: float = 0.2
+    smallest_part: float = 0.1
+    surface_width: float = 0.4
+    surface_hold: float = 0.05
+    surface_voxels: int = 400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +181,16 @@ class Scene:
             peaks = np.sort(inside.max(axis=others)[self.inside.any(axis=others)])
             level = min(level, float(peaks[int((1 - s.fill) * len(peaks))]) * 0.999)
         return max(level, s.lowest_threshold)
+
+    def tidy(self, probability: FloatArray) -> FloatArray:
+        """Drop parts that are small beside the largest one, unless a positive click or scribble lies in them."""
+        parts, _ = ndimage.label(probability > self.threshold(probability))
+        size = np.bincount(parts.ravel())
+        size[0] = 0
+        small = size < self.settings.smallest_part * size.max()
+        small[parts[self.fixed == 1]] = False
+        small[0] = False
+        return np.where(small[parts], np.float32(0), probability)
 
     def add(self, stroke: Stroke, probability: FloatArray) -> None:
         """Let a stroke bend the evidence; it reaches as far as the present mask is wrong around it."""

@@ -9,6 +9,7 @@ resolution. It stays as the baseline that learned models must beat, and as the e
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Scribble
@@ -17,6 +18,7 @@ from voxelsmith.segment.engine import PromptRequest, Segmentation, check_request
 from voxelsmith.segment.evidence import BoolArray, FloatArray
 from voxelsmith.segment.extent import search_box
 from voxelsmith.segment.scene import Scene, Settings, finite, strokes_of
+from voxelsmith.segment.surface import settle_surface
 from voxelsmith.segment.zoom import Region
 
 
@@ -65,8 +67,10 @@ class TrainingFreeEngine:
             yield Progress(1 + done, 3 + len(strokes), "Following the clicks")
             scene.add(stroke, probability)
             probability = scene.settle(probability, 1)
+        if start is None:
+            probability = scene.tidy(probability)
         yield Progress(1 + len(strokes), 3 + len(strokes), "Settling the surface")
-        mask = _at_full_resolution(region, scene, probability, start)
+        mask = _at_full_resolution(image, region, scene, probability, start)
         for positive in (False, True):
             seeds = prompts.seeds(positive) - region.box.lo
             seeds = seeds[((seeds >= 0) & (seeds < mask.shape)).all(axis=1)]
@@ -99,13 +103,44 @@ def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
     return out
 
 
-def _at_full_resolution(region: Region, scene: Scene, probability: FloatArray, start: BoolArray | None) -> BoolArray:
+def _at_full_resolution(
+    image: Volume, region: Region, scene: Scene, probability: FloatArray, start: BoolArray | None
+) -> BoolArray:
     """The mask on the region's box; away from the clicks an earlier mask stays as it was."""
+    s = scene.settings
     level = scene.threshold(probability) if start is None else 0.5
     mask = np.empty(region.box.shape, dtype=bool)
+    plane = mask[0].size
+    band, doubt = [], []
     for part, slab in region.expand(probability):
         mask[part] = slab > level
+        if not region.is_full:
+            near = np.flatnonzero(np.abs(slab - level) < s.surface_width)
+            band.append(near + part.start * plane)
+            doubt.append(slab.ravel()[near] - level)
+    if band:
+        at, excess = _nearest_to_surface(np.concatenate(band), np.concatenate(doubt), s.surface_voxels)
+        settle_surface(
+            mask,
+            at,
+            excess + np.float32(0.5),
+            image.array[region.box.slices],
+            scene.appearance.normalise,
+            image.spacing,
+            contrast=s.edge_contrast,
+            hold=s.surface_hold,
+        )
     if start is not None:
         for part, slab in region.expand(scene.reached):
             mask[part] = np.where(slab > 0.1, mask[part], start[part])
     return mask
+
+
+def _nearest_to_surface(
+    band: npt.NDArray[np.intp], excess: FloatArray, most: int
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """At most ``most`` voxels of the band, those whose side is the most doubtful."""
+    if len(band) <= most:
+        return band, excess
+    keep = np.sort(np.argpartition(np.abs(excess), most)[:most])
+    return band[keep], excess[keep]
