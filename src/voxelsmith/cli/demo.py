@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -33,13 +32,16 @@ def demo(
     """Segment a brain tumour and a lung nodule from a box and up to five simulated clicks, and show the result."""
     note_device(device, quiet=quiet)
     out_dir.mkdir(parents=True, exist_ok=True)
-    results, record, lines = [], {}, []
+    results: list[tuple[Volume, LabelVolume]] = []
+    record: dict[str, object] = {}
+    lines = []
     for name, (image_name, truth_name) in CASES.items():
         image, truth = samples.load(image_name), samples.load(truth_name)
         scores, seconds, mask = _prompt(image, truth.array != 0)
-        path = write(image.labels(mask.astype(np.uint8), name=name, names={1: name}), out_dir / f"{name}.nii.gz")
+        labels = image.labels(mask.astype(np.uint8), name=name, names={1: name})
+        path = write(labels, out_dir / f"{name}.nii.gz")
         write(image, out_dir / f"{image_name}.nii.gz")
-        results.append((image, image.labels(mask.astype(np.uint8), name=name, names={1: name})))
+        results.append((image, labels))
         record[name] = {"dice": scores, "seconds_per_prompt": seconds, "out": str(path)}
         steps = "  ".join(f"{'box' if n == 0 else f'{n} clicks'} {s:.3f}" for n, s in enumerate(scores))
         lines.append(f"{name}: Dice {steps}; {np.median(seconds):.2f} s a prompt (median); {path}")
@@ -53,12 +55,10 @@ def demo(
 def _prompt(image: Volume, truth: np.ndarray) -> tuple[list[float], list[float], np.ndarray]:
     """Dice and seconds after the box and after each click, and the last mask."""
     scores, seconds = [], []
-    started = time.perf_counter()
-    for result in simulate(make_engine(), image, truth):
-        seconds.append(time.perf_counter() - started)
-        mask = result.on_grid()
+    for answer in simulate(make_engine(), image, truth):
+        mask = answer.segmentation.on_grid()
+        seconds.append(answer.seconds)
         scores.append(dice(truth, mask))
-        started = time.perf_counter()
     return scores, seconds, mask
 
 

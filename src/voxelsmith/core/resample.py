@@ -6,6 +6,7 @@ Reorientation only flips and permutes axes, so it is exact; the others interpola
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from voxelsmith.core.affine import Affine
+from voxelsmith.core.affine import Affine, FloatArray
 from voxelsmith.core.errors import GeometryError, InputError
 from voxelsmith.core.volume import LabelVolume, Volume
 
 V = TypeVar("V", bound=Volume)
+_SLAB_VOXELS = 1 << 19
+_ROUNDING = 1e-6
 _AXES = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
 
 
@@ -33,7 +36,7 @@ def resample_to(volume: V, affine: Affine, grid: tuple[int, int, int], order: in
     order
         Degree of the spline, 0 (nearest) to 5; labels use 0 whatever is asked.
     fill
-        Value outside the source.
+        Value outside the source. Voxels reach to their faces, so its outermost half voxel is inside.
 
     Returns
     -------
@@ -43,28 +46,56 @@ def resample_to(volume: V, affine: Affine, grid: tuple[int, int, int], order: in
     order = 0 if isinstance(volume, LabelVolume) else order
     source = np.asarray(volume.array)
     index_map = volume.affine.inverse() @ affine
-    matrix, offset = index_map.matrix[:3, :3], index_map.matrix[:3, 3]
     if volume.grid == tuple(grid) and np.allclose(index_map.matrix, np.eye(4), atol=1e-6):
         return replace(volume, affine=affine)
-    dtype = source.dtype if order == 0 or source.dtype.kind == "f" else np.dtype(np.float32)
-    frames = source[..., None] if source.ndim == 3 else source
-    out = np.empty((*grid, frames.shape[3]), dtype)
+    array = _interpolated(source, index_map, grid, order, fill) if order else _nearest(source, index_map, grid, fill)
+    return replace(volume, array=array, affine=affine, history=(*volume.history, "resampled"), metadata={})
+
+
+def _positions(index_map: Affine, grid: tuple[int, int, int]) -> Iterator[tuple[slice, FloatArray]]:
+    """Source indices of the target's voxels, slab by slab: (range along i, array of shape (i, J, K, 3))."""
+    step = max(1, _SLAB_VOXELS // (grid[1] * grid[2]))
+    for start in range(0, grid[0], step):
+        part = slice(start, min(start + step, grid[0]))
+        axes = np.meshgrid(np.arange(part.start, part.stop), *map(np.arange, grid[1:]), indexing="ij")
+        yield part, index_map.apply(np.stack(axes, axis=-1))
+
+
+def _nearest(source: npt.NDArray[Any], index_map: Affine, grid: tuple[int, int, int], fill: float) -> npt.NDArray[Any]:
+    """The voxel that holds each position; exact for every type."""
+    out = np.full((*grid, *source.shape[3:]), fill, dtype=source.dtype)
+    for part, position in _positions(index_map, grid):
+        at = np.floor(position + 0.5).astype(np.intp)
+        inside = ((at >= 0) & (at < source.shape[:3])).all(axis=-1)
+        out[part][inside] = source[tuple(at[inside].T)]
+    return out
+
+
+def _interpolated(
+    source: npt.NDArray[Any], index_map: Affine, grid: tuple[int, int, int], order: int, fill: float
+) -> npt.NDArray[Any]:
+    """Splines; between the outermost voxel centres and the faces of the image the border value holds."""
+    double = source.dtype.kind == "f" and source.dtype.itemsize >= 8
+    dtype = np.dtype(np.float64 if double else np.float32)
+    out = np.empty((*grid, *source.shape[3:]), dtype)
+    matrix, offset = index_map.matrix[:3, :3], index_map.matrix[:3, 3]
     snapped = np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
     diagonal = np.array_equal(snapped, np.diag(np.diag(snapped)))
-    for n in range(frames.shape[3]):
-        # Nearest voxels are exact for any integer type; other orders interpolate in floating point.
+    for n in np.ndindex(source.shape[3:]):
         ndimage.affine_transform(
-            frames[..., n] if order == 0 else frames[..., n].astype(np.result_type(dtype, np.float32), copy=False),
+            source[(..., *n)].astype(dtype, copy=False),
             np.diag(snapped) if diagonal else snapped,
             offset,
             output_shape=grid,
-            output=out[..., n],
+            output=out[(..., *n)],
             order=order,
-            cval=fill,
-            mode="grid-constant" if order else "constant",
+            mode="nearest",
         )
-    array = out[..., 0] if source.ndim == 3 else out
-    return replace(volume, array=array, affine=affine, history=(*volume.history, "resampled"), metadata={})
+    reach = np.array(source.shape[:3]) - 0.5 + _ROUNDING
+    for part, position in _positions(index_map, grid):
+        outside = ((position < -0.5 - _ROUNDING) | (position > reach)).any(axis=-1)
+        out[part][outside] = fill
+    return out
 
 
 def resample_to_spacing(volume: V, spacing: npt.ArrayLike, order: int = 1) -> V:

@@ -47,8 +47,10 @@ class Commit:
         return len(self.before)
 
     def apply(self) -> Box:
-        """Write the label; returns the box that changed."""
-        self.target[self.box.slices][self.voxels] = self.label
+        """Write the label, except where somebody has changed the value since; returns the box that changed."""
+        view = self.target[self.box.slices]
+        values = view[self.voxels]
+        view[self.voxels] = np.where(values == self.before, self.label, values)
         return self.box
 
     def revert(self) -> Box:

@@ -67,9 +67,10 @@ class Appearance:
         self._bin = (rows * bins + columns).ravel()
 
     def normalise(self, image: npt.NDArray[np.float32]) -> FloatArray:
-        """Brightness as a quantile of the focus, 0 to 1."""
+        """Brightness as a quantile of the focus, 0 to 1; voxels that are not finite count as the darkest."""
         if len(self._knots) < 2:
             return np.zeros(image.shape, dtype=np.float32)
+        image = np.where(np.isfinite(image), image, self._knots[0])
         return np.interp(image, self._knots, np.linspace(0, 1, len(self._knots))).astype(np.float32)
 
     def _density(self, weight: FloatArray) -> npt.NDArray[np.float64]:

@@ -78,7 +78,7 @@ class BrightnessScale:
     """Units of brightness taken from one image: its standard deviation and its quantiles."""
 
     def __init__(self, image: FloatArray) -> None:
-        self._unit = float(image.std())
+        self._unit = float(image.std(dtype=np.float64))
         self._quantiles = np.unique(np.quantile(image, np.linspace(0, 1, _KNOTS)))
 
     def deviations(self, image: FloatArray) -> FloatArray:

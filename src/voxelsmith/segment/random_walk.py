@@ -15,7 +15,8 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
-_WEAKEST = 1e-3
+# Conductance across the strongest edge, so that nothing is ever cut off.
+WEAKEST = 1e-3
 
 
 def edge_weights(image: FloatArray, spacing: npt.NDArray[np.float64], contrast: float) -> list[FloatArray]:
@@ -37,7 +38,7 @@ def edge_weights(image: FloatArray, spacing: npt.NDArray[np.float64], contrast: 
     """
     # An axis of one voxel has no neighbours, so its spacing sets no scale.
     finest = min((h for h, n in zip(spacing, image.shape, strict=True) if n > 1), default=1.0)
-    conductance = (np.exp(-contrast * np.diff(image, axis=axis) ** 2) + _WEAKEST for axis in range(3))
+    conductance = (np.exp(-contrast * np.diff(image, axis=axis) ** 2) + WEAKEST for axis in range(3))
     return [((finest / h) ** 2 * c).astype(np.float32) for h, c in zip(spacing, conductance, strict=True)]
 
 

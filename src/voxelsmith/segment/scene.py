@@ -36,7 +36,7 @@ class Settings:
     Chosen by random search on a third of the cases of ``benchmarks/prompts.py``; the other two thirds check them.
     """
 
-    working_voxels: int = 60_000
+    working_voxels: int = 40_000
     margin: float = 0.2
     rounds: int = 3
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
@@ -55,9 +55,9 @@ class Settings:
     fill: float = 0.92
     lowest_threshold: float = 0.2
     smallest_part: float = 0.1
-    surface_width: float = 0.4
+    surface_width: float = 0.8
     surface_hold: float = 0.05
-    surface_voxels: int = 400_000
+    surface_voxels: int = 80_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +69,14 @@ class Stroke:
 
 
 def strokes_of(prompts: ObjectPrompts, region: Region) -> list[Stroke]:
-    """Clicks and scribbles in the order in which they were made."""
+    """What clicks and scribbles touch of the region, in the order in which they were made."""
     out = []
     for p in prompts.prompts:
-        if isinstance(p, Point):
-            out.append(Stroke(region.nearest([p.voxel]), p.positive))
-        elif isinstance(p, Scribble):
-            out.append(Stroke(np.unique(region.nearest(p.voxels), axis=0), p.positive))
+        if isinstance(p, Point | Scribble):
+            voxels = np.array([p.voxel]) if isinstance(p, Point) else p.voxels
+            voxels = voxels[((voxels >= region.box.lo) & (voxels <= region.box.hi)).all(axis=1)]
+            if len(voxels):
+                out.append(Stroke(np.unique(region.nearest(voxels), axis=0), p.positive))
     return out
 
 

@@ -167,8 +167,11 @@ class PromptSession:
         return Update(obj, changed, self._cut(obj, changed))
 
     def _cut(self, obj: int, box: Box) -> npt.NDArray[np.bool_]:
+        shown = self._shown.get(obj)
+        if shown is not None and shown.box == box:
+            return shown.mask
         out = np.zeros(box.shape, dtype=bool)
-        if (shown := self._shown.get(obj)) is not None:
+        if shown is not None:
             at = tuple(slice(a - o, b - o + 1) for a, b, o in zip(shown.box.lo, shown.box.hi, box.lo, strict=True))
             out[at] = shown.mask
         return out

@@ -6,7 +6,9 @@ where the object was missed and negative where too much was taken. Benchmarks an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,10 +52,18 @@ def next_click(truth: npt.NDArray[Any], mask: npt.NDArray[Any], spacing: npt.Arr
     return Point((i, j, k), positive)
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What an engine made of the prompts so far, and how long it took for it."""
+
+    segmentation: Segmentation
+    seconds: float
+
+
 def simulate(
     engine: Engine, image: Volume, truth: npt.NDArray[Any], clicks: int = 5, box: bool = True
-) -> Iterator[Segmentation]:
-    """Prompt an engine as a user would, yielding the result after each prompt.
+) -> Iterator[Answer]:
+    """Prompt an engine as a user would, yielding its answer after each prompt.
 
     Parameters
     ----------
@@ -71,6 +81,7 @@ def simulate(
     prompts: tuple[Prompt, ...] = ()
     while prompt is not None and len(prompts) <= clicks:
         prompts = (*prompts, prompt)
+        started = time.perf_counter()
         result = run_job(engine.segment(PromptRequest(image, ObjectPrompts(prompts))))
-        yield result
+        yield Answer(result, time.perf_counter() - started)
         prompt = next_click(truth, result.on_grid(), image.spacing)

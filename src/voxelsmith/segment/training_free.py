@@ -9,10 +9,9 @@ resolution. It stays as the baseline that learned models must beat, and as the e
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from voxelsmith.core.progress import Job, Progress
-from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Scribble
+from voxelsmith.core.prompts import Box, Grid, MaskPrompt, ObjectPrompts, Point, Scribble
 from voxelsmith.core.volume import Volume
 from voxelsmith.segment.engine import PromptRequest, Segmentation, check_request
 from voxelsmith.segment.evidence import BoolArray, FloatArray
@@ -49,11 +48,11 @@ class TrainingFreeEngine:
             box = _union([b.clipped(image.grid) for b in prompts.boxes])
         else:
             box = yield from search_box(image, prompts, s)
-        region = Region.over(_surroundings(box, prompts, image, s.margin), image.spacing, s.working_voxels)
+        region = Region.over(surroundings(box, prompts, image.grid, s.margin), image.spacing, s.working_voxels)
         start = None if earlier is None else _crop_of(earlier, region)
         strokes = strokes_of(prompts, region)
         if start is not None and not strokes:
-            return Segmentation(request, region.box, start, self.name)
+            return Segmentation.cropped(request, region.box, start, self.name)
         yield Progress(0, 3 + len(strokes), "Fitting brightness")
         working = finite(region.shrink(image.array))
         if start is None:
@@ -71,11 +70,10 @@ class TrainingFreeEngine:
             probability = scene.tidy(probability)
         yield Progress(1 + len(strokes), 3 + len(strokes), "Settling the surface")
         mask = _at_full_resolution(image, region, scene, probability, start)
-        for positive in (False, True):
-            seeds = prompts.seeds(positive) - region.box.lo
-            seeds = seeds[((seeds >= 0) & (seeds < mask.shape)).all(axis=1)]
-            mask[tuple(seeds.T)] = positive
-        return Segmentation(request, region.box, mask, self.name)
+        for p in prompts.prompts:
+            if isinstance(p, Point | Scribble):
+                _keep_promise(mask, region, p)
+        return Segmentation.cropped(request, region.box, mask, self.name)
 
 
 def _union(boxes: list[Box]) -> Box:
@@ -85,14 +83,14 @@ def _union(boxes: list[Box]) -> Box:
     return out
 
 
-def _surroundings(box: Box, prompts: ObjectPrompts, image: Volume, margin: float) -> Box:
+def surroundings(box: Box, prompts: ObjectPrompts, grid: Grid, margin: float) -> Box:
     """The region to work on: the box and every positive click, with surroundings to compare with."""
     out = box.grown(np.maximum(margin * np.array(box.shape) / 2, 2))
     seeds = prompts.seeds(True)
     if len(seeds):
         around = Box(tuple(seeds.min(axis=0).tolist()), tuple(seeds.max(axis=0).tolist()))
         out = out.union(around.grown(np.maximum(0.1 * np.array(box.shape), 2)))
-    return out.clipped(image.grid)
+    return out.clipped(grid)
 
 
 def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
@@ -103,44 +101,55 @@ def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
     return out
 
 
+def _keep_promise(mask: BoolArray, region: Region, prompt: Point | Scribble) -> None:
+    """Put the voxels that the user clicked or painted on the side asked for; a later prompt has the last word."""
+    voxels = (np.array([prompt.voxel]) if isinstance(prompt, Point) else prompt.voxels) - region.box.lo
+    voxels = voxels[((voxels >= 0) & (voxels < mask.shape)).all(axis=1)]
+    mask[tuple(voxels.T)] = prompt.positive
+
+
 def _at_full_resolution(
     image: Volume, region: Region, scene: Scene, probability: FloatArray, start: BoolArray | None
 ) -> BoolArray:
     """The mask on the region's box; away from the clicks an earlier mask stays as it was."""
-    s = scene.settings
     level = scene.threshold(probability) if start is None else 0.5
     mask = np.empty(region.box.shape, dtype=bool)
     plane = mask[0].size
-    band, doubt = [], []
+    width = 0.0 if region.is_full else _band_width(_certainty(probability, level), region, scene.settings)
+    band, doubt = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
     for part, slab in region.expand(probability):
-        mask[part] = slab > level
-        if not region.is_full:
-            near = np.flatnonzero(np.abs(slab - level) < s.surface_width)
-            band.append(near + part.start * plane)
-            doubt.append(slab.ravel()[near] - level)
-    if band:
-        at, excess = _nearest_to_surface(np.concatenate(band), np.concatenate(doubt), s.surface_voxels)
-        settle_surface(
-            mask,
-            at,
-            excess + np.float32(0.5),
-            image.array[region.box.slices],
-            scene.appearance.normalise,
-            image.spacing,
-            contrast=s.edge_contrast,
-            hold=s.surface_hold,
-        )
+        certainty = _certainty(slab, level)
+        mask[part] = certainty > 0
+        near = np.flatnonzero(np.abs(certainty) < width)
+        band.append((near + part.start * plane).astype(np.int32))
+        doubt.append(certainty.ravel()[near])
+    settle_surface(
+        mask,
+        np.concatenate(band),
+        (np.concatenate(doubt) / 2 + 0.5).astype(np.float32),
+        np.asarray(image.array[region.box.slices]),
+        scene.appearance.normalise,
+        image.spacing,
+        contrast=scene.settings.edge_contrast,
+        hold=scene.settings.surface_hold,
+    )
     if start is not None:
         for part, slab in region.expand(scene.reached):
             mask[part] = np.where(slab > 0.1, mask[part], start[part])
     return mask
 
 
-def _nearest_to_surface(
-    band: npt.NDArray[np.intp], excess: FloatArray, most: int
-) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """At most ``most`` voxels of the band, those whose side is the most doubtful."""
-    if len(band) <= most:
-        return band, excess
-    keep = np.sort(np.argpartition(np.abs(excess), most)[:most])
-    return band[keep], excess[keep]
+def _certainty(probability: FloatArray, level: float) -> FloatArray:
+    """How sure a voxel is of its side: -1 certain background, 0 on the surface, 1 certain object."""
+    span = np.where(probability < level, np.float32(level), np.float32(1 - level))
+    certainty: FloatArray = (probability - np.float32(level)) / span
+    return certainty
+
+
+def _band_width(certainty: FloatArray, region: Region, settings: Settings) -> float:
+    """Certainty below which voxels are solved again: the set one, or less to stay within the number of voxels."""
+    affordable = int(settings.surface_voxels / np.prod(region.factors))
+    doubts = np.abs(certainty).ravel()
+    if affordable >= doubts.size:
+        return settings.surface_width
+    return min(settings.surface_width, float(np.partition(doubts, affordable)[affordable]))

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from voxelsmith.core.prompts import Box, Grid
 
 FloatArray = npt.NDArray[np.float32]
-_SLAB_VOXELS = 1 << 19
+_SLAB_VOXELS = 1 << 17
+_PRESENT = 1e-3
 
 
 def _area_weights(fine: int, coarse: int) -> FloatArray:
@@ -37,6 +38,12 @@ def _linear_weights(fine: int, coarse: int) -> FloatArray:
     weights[np.arange(fine), low] = 1 - (at - low)
     weights[np.arange(fine), np.minimum(low + 1, coarse - 1)] += at - low
     return weights
+
+
+def as_float32(values: npt.ArrayLike) -> FloatArray:
+    """Voxel values in single precision; what lies beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(np.float32)
 
 
 def _slabs(shape: Grid, axis_voxels: int) -> Iterator[slice]:
@@ -94,16 +101,25 @@ class Region:
         return self.average(image[self.box.slices])
 
     def average(self, crop: npt.NDArray[Any]) -> FloatArray:
-        """An array of the box's shape, averaged onto the working grid, float32."""
+        """An array of the box's shape, averaged onto the working grid, float32.
+
+        Voxels that are not finite count for nothing; a working voxel without any other is NaN.
+        """
         if self.is_full:
-            return np.asarray(crop).astype(np.float32)
+            return as_float32(crop)
         w0, w1, w2 = (_area_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
-        out = np.zeros(self.grid, dtype=np.float32)
+        out, missing = np.zeros(self.grid, dtype=np.float32), np.zeros(self.grid, dtype=np.float32)
         for part in _slabs(self.box.shape, self.box.shape[1] * self.box.shape[2]):
-            slab = np.asarray(crop[part]).astype(np.float32)
-            slab = np.matmul(w1, slab @ w2.T)
-            out += np.tensordot(w0[:, part], slab, axes=1)
-        return out
+            slab = as_float32(crop[part])
+            bad = ~np.isfinite(slab)
+            if bad.any():
+                slab[bad] = 0
+                missing += np.tensordot(w0[:, part], np.matmul(w1, bad.astype(np.float32) @ w2.T), axes=1)
+            out += np.tensordot(w0[:, part], np.matmul(w1, slab @ w2.T), axes=1)
+        if not missing.any():
+            return out
+        present = 1 - missing
+        return np.divide(out, present, out=np.full_like(out, np.nan), where=present > _PRESENT)
 
     def expand(self, working: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
         """Interpolate a working array back, as (range along the box's first axis, float32 slab of box voxels)."""

@@ -1,0 +1,93 @@
+"""Cases: real images with the right answer, from the folder that VOXELSMITH_DATA names.
+
+Owns which volumes the benchmarks use and how they are read. Nothing here is shipped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from voxelsmith.core.affine import Affine
+from voxelsmith.core.volume import Volume
+from voxelsmith.io import read, read_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One object: its group and name, the image, and the right mask."""
+
+    group: str
+    name: str
+    image: Volume
+    truth: npt.NDArray[np.bool_]
+
+
+def data_folder() -> Path:
+    """The folder of development data; leaves with a sentence if it is not set."""
+    folder = os.environ.get("VOXELSMITH_DATA")
+    if not folder or not Path(folder).is_dir():
+        sys.exit("Set VOXELSMITH_DATA to the folder of development data.")
+    return Path(folder)
+
+
+def ct_organs(least_voxels: int = 500) -> Iterator[Case]:
+    """Every organ of the abdominal CT (silver labels) above a size."""
+    folder = data_folder() / "ct_abdomen"
+    image, labels = read(folder / "image.nii.gz"), read_labels(folder / "labels.nii.gz")
+    image = Volume(np.asarray(image.array).astype(np.int16), image.affine, "ct")
+    for value in labels.values():
+        mask = labels.mask(value)
+        if mask.sum() > least_voxels:
+            yield Case("CT organs (silver)", str(value), image, mask)
+
+
+def sarcomas() -> Iterator[Case]:
+    """Soft-tissue sarcomas in CT, T1-weighted MR and PET (expert)."""
+    for patient in sorted((data_folder() / "sarcoma_ct_pet_mr").iterdir()):
+        for modality in ("CT", "MR_T1", "PET"):
+            image = read(patient / f"{modality}_image.nii.gz")
+            mask = read_labels(patient / f"{modality}_mask.nii.gz").mask()
+            yield Case(f"Sarcoma {modality.replace('_', ' ')}", patient.name, image, mask)
+
+
+def gliomas() -> Iterator[Case]:
+    """Whole tumour in FLAIR (expert)."""
+    for patient in sorted((data_folder() / "glioma_2mod").iterdir()):
+        image, labels = read(patient / "flair.nii.gz"), read_labels(patient / "labels.nii.gz")
+        yield Case("Glioma WT, FLAIR", patient.name, image, labels.mask())
+
+
+def nuclei(least_voxels: int = 300) -> Iterator[Case]:
+    """Nuclei in confocal and light-sheet stacks (expert), every one above a size."""
+    import h5py
+    import tifffile
+
+    stacks: list[tuple[str, Any, Any, Any]] = []
+    for path in sorted((data_folder() / "nuclei_confocal").glob("*_mini.h5")):
+        with h5py.File(path) as handle:
+            spacing = np.array(handle["raw"].attrs["element_size_um"]) * 1e-3
+            stacks.append((path.stem, handle["raw"][:], handle["label"][:], spacing))
+    folder = data_folder() / "nuclei_stardist"
+    pair = tifffile.imread(folder / "img3d.tif"), tifffile.imread(folder / "mask3d.tif")
+    stacks.append(("stardist", *pair, np.array([2.0, 1.0, 1.0]) * 1e-3))
+    for stack, raw, labels, spacing in stacks:
+        image = Volume(raw, Affine.from_spacing(spacing), stack)
+        values, sizes = np.unique(labels, return_counts=True)
+        for value in values[(values > 0) & (sizes > least_voxels)]:
+            yield Case("Nuclei", f"{stack} {value}", image, labels == value)
+
+
+def all_cases() -> Iterator[Case]:
+    """Everything above."""
+    yield from ct_organs()
+    yield from sarcomas()
+    yield from gliomas()
+    yield from nuclei()

@@ -1,0 +1,1 @@
+"""The Prompt dock: points, boxes, scribbles and masks turned into labels, object by object."""

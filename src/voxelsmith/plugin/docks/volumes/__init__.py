@@ -1,0 +1,1 @@
+"""The Volumes dock: open, inspect, window, orient and export volumes."""
