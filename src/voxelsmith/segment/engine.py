@@ -66,8 +66,8 @@ class Segmentation:
     def cropped(cls, request: PromptRequest, region: Box, mask: npt.NDArray[np.bool_], engine: str) -> Segmentation:
         """From a mask on a region of the image, keeping only the tight box around it (one voxel if it is empty)."""
         tight = Box.around(mask) if mask.any() else Box((0, 0, 0), (0, 0, 0))
-        box = Box(*(tuple(int(x + o) for x, o in zip(c, region.lo, strict=True)) for c in (tight.lo, tight.hi)))
-        return cls(request, box, mask[tight.slices].copy(), engine)
+        lo, hi = (np.add(corner, region.lo).tolist() for corner in (tight.lo, tight.hi))
+        return cls(request, Box(tuple(lo), tuple(hi)), mask[tight.slices].copy(), engine)
 
     def on_grid(self, grid: Grid | None = None) -> npt.NDArray[np.bool_]:
         """The mask on the whole image."""

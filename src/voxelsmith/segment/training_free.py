@@ -142,7 +142,7 @@ def _at_full_resolution(
 def _certainty(probability: FloatArray, level: float) -> FloatArray:
     """How sure a voxel is of its side: -1 certain background, 0 on the surface, 1 certain object."""
     span = np.where(probability < level, np.float32(level), np.float32(1 - level))
-    certainty: FloatArray = (probability - np.float32(level)) / span
+    certainty: FloatArray = np.divide(probability - np.float32(level), span, dtype=np.float32)
     return certainty
 
 
