@@ -65,23 +65,23 @@ def gliomas() -> Iterator[Case]:
         yield Case("Glioma WT, FLAIR", patient.name, image, labels.mask())
 
 
-def nuclei(least_voxels: int = 300) -> Iterator[Case]:
-    """Nuclei in confocal and light-sheet stacks (expert), every one above a size."""
+def nuclei(every: int = 4) -> Iterator[Case]:
+    """Nuclei in confocal and light-sheet stacks (expert): of those that are not fragments, every fourth."""
     import h5py
     import tifffile
 
-    stacks: list[tuple[str, Any, Any, Any]] = []
+    stacks: list[tuple[str, Any, Any, Any, int]] = []
     for path in sorted((data_folder() / "nuclei_confocal").glob("*_mini.h5")):
         with h5py.File(path) as handle:
             spacing = np.array(handle["raw"].attrs["element_size_um"]) * 1e-3
-            stacks.append((path.stem, handle["raw"][:], handle["label"][:], spacing))
+            stacks.append((path.stem, handle["raw"][:], handle["label"][:], spacing, 500))
     folder = data_folder() / "nuclei_stardist"
     pair = tifffile.imread(folder / "img3d.tif"), tifffile.imread(folder / "mask3d.tif")
-    stacks.append(("stardist", *pair, np.array([2.0, 1.0, 1.0]) * 1e-3))
-    for stack, raw, labels, spacing in stacks:
+    stacks.append(("stardist", *pair, np.array([2.0, 1.0, 1.0]) * 1e-3, 300))
+    for stack, raw, labels, spacing, least_voxels in stacks:
         image = Volume(raw, Affine.from_spacing(spacing), stack)
         values, sizes = np.unique(labels, return_counts=True)
-        for value in values[(values > 0) & (sizes > least_voxels)]:
+        for value in values[(values > 0) & (sizes > least_voxels)][::every]:
             yield Case("Nuclei", f"{stack} {value}", image, labels == value)
 
 

@@ -16,6 +16,10 @@ from voxelsmith.cli import convert, demo, evaluate, segment
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.core.progress import Cancelled
 
+# What typer returns for Ctrl+C.
+_INTERRUPTED = 130
+_STOPPED = "Stopped; nothing was written."
+
 app = typer.Typer(
     name="voxelsmith",
     help="Annotation-assisted segmentation of 3-D medical and biological volumes.",
@@ -43,11 +47,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except VoxelsmithError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Abort, Cancelled):
-        return _fail("Stopped; nothing was written.", 1)
+        return _fail(_STOPPED, 1)
     except MemoryError:
         return _fail("Memory ran out; close other programs or work on a smaller region.", 1)
     except Exception as error:
         return _fail(f"Unexpected {type(error).__name__}: {error}", 1)
+    if status == _INTERRUPTED:
+        return _fail(_STOPPED, 1)
     return status if isinstance(status, int) else 0
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption, emit, note_device
+from voxelsmith.core.errors import ResourceError
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io import samples, write
@@ -31,7 +32,12 @@ def demo(
 ) -> None:
     """Segment a brain tumour and a lung nodule from a box and up to five simulated clicks, and show the result."""
     note_device(device, quiet=quiet)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"The folder {out_dir} cannot be made ({error.strerror}); choose another one with --out-dir."
+        ) from error
     results: list[tuple[Volume, LabelVolume]] = []
     record: dict[str, object] = {}
     lines = []

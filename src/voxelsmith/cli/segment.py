@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,10 @@ def segment(
     init: Annotated[Path | None, typer.Option(help="A mask on the image's grid to start from.")] = None,
     model: Annotated[str | None, typer.Option(help=f"Engine: {', '.join(engine_names())}.")] = None,
     mm: Annotated[bool, typer.Option("--mm", help="Boxes and points are RAS millimetres, not voxel indices.")] = False,
-    frame: Annotated[int, typer.Option(help="Which frame of a 4-D image, from 0.")] = 0,
+    frame: Annotated[
+        int | None,
+        typer.Option(help="Which frame or channel of a 4-D image, from 0 (default: 0, or the mean colour)."),
+    ] = None,
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder.")] = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -78,13 +82,15 @@ def segment(
     emit(record, f"{out}: {voxels} voxels, {millilitres:.3g} mL, {done.seconds:.2f} s", quiet=quiet, as_json=as_json)
 
 
-def image_to_prompt(volume: Volume, frame: int = 0) -> Volume:
-    """The 3-D image that prompts refer to: a frame of a 4-D one; colours become their mean."""
+def image_to_prompt(volume: Volume, frame: int | None = None) -> Volume:
+    """The 3-D image that prompts refer to: a frame of a 4-D one; colours become their mean if none is chosen."""
     if isinstance(volume, LabelVolume):
         volume = Volume(volume.array, volume.affine, volume.name, volume.units, metadata=volume.metadata)
     if frame and volume.array.ndim == 3:
         raise InputError(f"Frame {frame} does not exist; the image has one.")
-    return volume.frame(frame)
+    if frame is None and volume.extra_axis == "channel":
+        return replace(volume, array=volume.array[..., :3].mean(axis=3, dtype=np.float32), extra_axis=None)
+    return volume.frame(frame or 0)
 
 
 def _box(text: str, to_voxels: Affine | None) -> Box:

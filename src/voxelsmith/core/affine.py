@@ -62,7 +62,7 @@ class Affine:
     def from_spacing(cls, spacing: npt.ArrayLike = (1.0, 1.0, 1.0), origin: npt.ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
         """Axes along R, A and S with the given voxel size and position of the first voxel, in millimetres."""
         m = np.eye(4)
-        m[:3, :3] = np.diag(np.asarray(spacing, dtype=np.float64))
+        m[:3, :3] = np.diag(np.broadcast_to(np.asarray(spacing, dtype=np.float64), (3,)))
         m[:3, 3] = origin
         return cls(m)
 

@@ -234,6 +234,11 @@ class PromptSet:
         """The present state: object number to its prompts; objects without prompts are absent."""
         return self._states[self._at]
 
+    @property
+    def states(self) -> tuple[Mapping[int, ObjectPrompts], ...]:
+        """Every state that undo and redo can reach, oldest first."""
+        return tuple(self._states)
+
     def __getitem__(self, obj: int) -> ObjectPrompts:
         return self.objects.get(obj, ObjectPrompts())
 

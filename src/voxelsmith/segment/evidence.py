@@ -30,10 +30,11 @@ class AppearanceSettings:
     """Parameters of :class:`Appearance`; scales are in working voxels."""
 
     bins: int = 24
-    fine_scale: float = 0.4
+    rank_share: float = 0.85
+    fine_scale: float = 0.7
     coarse_scale: float = 0.9
     blur: float = 0.8
-    floor: float = 0.05
+    floor: float = 0.1
     limit: float = 1.5
 
 
@@ -45,8 +46,8 @@ class Appearance:
     image : float array, shape (I, J, K)
         The working image.
     focus : bool array
-        Where the brightness scale is set: its quantiles become 0 to 1, so that contrast inside the focus counts,
-        whatever the modality.
+        Where the brightness scale is set, 0 to 1: between the values themselves, which keep noise small, and their
+        ranks, which make room for the contrast that the focus has, whatever the modality.
     spacing
         Working voxel size in millimetres.
     settings
@@ -58,6 +59,10 @@ class Appearance:
     ) -> None:
         self._settings = settings
         self._knots = np.unique(np.quantile(image[focus], np.linspace(0, 1, _KNOTS)))
+        low, high = self._knots[[len(self._knots) // 50, -1 - len(self._knots) // 50]]
+        linear = np.clip((self._knots - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1)
+        ranks = np.linspace(0, 1, len(self._knots))
+        self._levels = settings.rank_share * ranks + (1 - settings.rank_share) * linear
         level = self.normalise(image)
         relative = spacing.min() / spacing
         self.fine: FloatArray = ndimage.gaussian_filter(level, settings.fine_scale * relative)
@@ -67,11 +72,9 @@ class Appearance:
         self._bin = (rows * bins + columns).ravel()
 
     def normalise(self, image: npt.NDArray[np.float32]) -> FloatArray:
-        """Brightness as a quantile of the focus, 0 to 1; voxels that are not finite count as the darkest."""
-        if len(self._knots) < 2:
-            return np.zeros(image.shape, dtype=np.float32)
+        """Brightness on the scale of the focus, 0 to 1; voxels that are not finite count as the darkest."""
         image = np.where(np.isfinite(image), image, self._knots[0])
-        return np.interp(image, self._knots, np.linspace(0, 1, len(self._knots))).astype(np.float32)
+        return np.interp(image, self._knots, self._levels).astype(np.float32)
 
     def _density(self, weight: FloatArray) -> npt.NDArray[np.float64]:
         bins = self._settings.bins

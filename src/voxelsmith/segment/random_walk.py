@@ -84,7 +84,7 @@ class RandomWalk:
         start
             First guess; a close one saves time.
         tolerance
-            Relative residual at which to stop.
+            Residual at which to stop, relative to the evidence of voxels that are not held firmly.
 
         Returns
         -------
@@ -96,6 +96,9 @@ class RandomWalk:
         diagonals, offsets = self._off_diagonal
         matrix = sparse.diags([diagonal, *diagonals], [0, *offsets], format="csr", dtype=np.float32)
         jacobi = sparse.diags([1 / diagonal], [0], format="csr", dtype=np.float32)
-        solution, _ = cg(matrix, hold * evidence.ravel(), x0=start.ravel(), rtol=tolerance, maxiter=200, M=jacobi)
+        # Measured against the right-hand side itself, a few fixed voxels would end the search before the others settle.
+        enough = tolerance * float(np.linalg.norm(np.minimum(hold, 1) * evidence.ravel()))
+        right = hold * evidence.ravel()
+        solution, _ = cg(matrix, right, x0=start.ravel(), rtol=0, atol=enough, maxiter=200, M=jacobi)
         out: FloatArray = solution.reshape(self._shape).astype(np.float32, copy=False)
         return out

@@ -33,18 +33,19 @@ _FIXED = 1e4
 class Settings:
     """Parameters of the engine; lengths are shares of the object's smallest half-extent unless said otherwise.
 
-    Chosen by random search on a third of the cases of ``benchmarks/prompts.py``; the other two thirds check them.
+    Chosen by random search, with tight and loose boxes, on a third of the cases of ``benchmarks/prompts.py``; the other
+    two thirds check them.
     """
 
     working_voxels: int = 40_000
     margin: float = 0.2
-    rounds: int = 3
+    rounds: int = 8
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
     appearance_weight: float = 1.0
-    outside_weight: float = 1.0
+    outside_weight: float = 0.5
     position_weight: float = 0.25
     position_decay: float = 0.3
-    edge_contrast: float = 100.0
+    edge_contrast: float = 200.0
     hold: float = 0.2
     click_strength: float = 3.0
     click_reach: float = 1.5
@@ -52,8 +53,8 @@ class Settings:
     click_longest: float = 0.6
     click_similarity: float = 0.3
     click_resistance: float = 4.0
-    fill: float = 0.92
-    lowest_threshold: float = 0.2
+    fill: float = 0.5
+    lowest_threshold: float = 0.3
     smallest_part: float = 0.1
     surface_width: float = 0.8
     surface_hold: float = 0.05
@@ -180,7 +181,7 @@ class Scene:
         for axis in range(3):
             others = tuple(a for a in range(3) if a != axis)
             peaks = np.sort(inside.max(axis=others)[self.inside.any(axis=others)])
-            level = min(level, float(peaks[int((1 - s.fill) * len(peaks))]) * 0.999)
+            level = min(level, float(peaks[min(int((1 - s.fill) * len(peaks)), len(peaks) - 1)]) * 0.999)
         return max(level, s.lowest_threshold)
 
     def tidy(self, probability: FloatArray) -> FloatArray:

@@ -84,8 +84,8 @@ class PromptSession:
     def _start_over(self) -> None:
         self.prompts = PromptSet()
         self.active = 1
-        self._fingerprint = ""
-        self._results: WeakKeyDictionary[ObjectPrompts, Segmentation] = WeakKeyDictionary()
+        self._fingerprints: WeakKeyDictionary[Volume, str] = WeakKeyDictionary()
+        self._results: dict[ObjectPrompts, Segmentation] = {}
         self._shown: dict[int, Segmentation] = {}
         self._steps: list[Step] = []
         self._at = 0
@@ -117,10 +117,13 @@ class PromptSession:
         new.check(self.image.grid)
         self.prompts.replace(obj, new.prompts)
         self._push(PromptStep(obj))
+        reachable = {p for state in self.prompts.states for p in state.values()}
+        self._results = {p: result for p, result in self._results.items() if p in reachable}
 
     def clear(self, obj: int | None = None) -> None:
-        """Remove the prompts of an object as one undoable step."""
-        self.replace((), obj)
+        """Remove the prompts of an object as one undoable step; does nothing when there are none."""
+        if self.prompts[self.active if obj is None else obj]:
+            self.replace((), obj)
 
     def use_engine(self, engine: Engine) -> None:
         """Compute with another engine from now on; prompts and commits stay."""
@@ -135,23 +138,27 @@ class PromptSession:
         return request
 
     def compute(self, obj: int | None = None) -> Job[Segmentation]:
-        """Job that answers the present request; hand its result to :meth:`show`."""
+        """Job that answers the prompts as they are at this call; hand its result to :meth:`show`."""
         request = self.request(obj)
-        known = self._results.get(request.prompts)
+        return self._answer(request, self.engine, self._results.get(request.prompts))
+
+    def _answer(self, request: PromptRequest, engine: Engine, known: Segmentation | None) -> Job[Segmentation]:
         if known is not None:
             return known
-        if not self._fingerprint:
-            self._fingerprint = request.image.fingerprint()
-        fingerprint = self._fingerprint
-        result = yield from self.engine.segment(request)
+        fingerprints = self._fingerprints
+        if request.image not in fingerprints:
+            fingerprints[request.image] = request.image.fingerprint()
+        fingerprint = fingerprints[request.image]
+        result = yield from engine.segment(request)
         return replace(result, fingerprint=fingerprint)
 
     def show(self, result: Segmentation) -> Update:
-        """Take in a result; one that answers an outdated request changes nothing."""
-        obj = result.request.obj
-        if result.request.image is not self._image or result.request.prompts is not self.prompts[obj]:
+        """Take in a result; one that answers an outdated request, or is another engine's, changes nothing."""
+        request, obj = result.request, result.request.obj
+        current = request.image is self._image and request.prompts is self.prompts[obj]
+        if not current or result.engine != self.engine.name:
             return Update(obj, None, None)
-        self._results[result.request.prompts] = result
+        self._results[request.prompts] = result
         return self.refresh(obj)
 
     def refresh(self, obj: int | None = None) -> Update:
