@@ -99,3 +99,14 @@ def test_closing_ends_the_session(dock):
     dock.session_button.click()
     dock.close()
     assert dock.controller.prompting is None
+
+
+def test_a_part_folds_under_its_title(dock, qtbot):
+    with qtbot.waitExposed(dock):
+        dock.show()
+    title = next(b for b in dock.findChildren(QAbstractButton) if "Start from a mask" in b.text())
+    assert not dock.mask_button.isVisible()
+    title.click()
+    assert dock.mask_button.isVisible()
+    title.click()
+    assert not dock.mask_button.isVisible()

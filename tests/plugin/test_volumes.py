@@ -14,13 +14,14 @@ from voxelsmith import io
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io import Series
+from voxelsmith.plugin.camera import keep_upright
 from voxelsmith.plugin.docks.volumes import controller as controller_module
 from voxelsmith.plugin.docks.volumes.controller import VolumesController
 from voxelsmith.plugin.docks.volumes.details import details
 from voxelsmith.plugin.docks.volumes.view import VolumesDock
-from voxelsmith.plugin.docks.volumes.windows import Statistics, hounsfield, statistics, windows
 from voxelsmith.plugin.layers import labels_like, layer_data, layer_to_volume
 from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.plugin.windows import Statistics, hounsfield, statistics, windows
 
 
 def as_layer(volume):
@@ -193,12 +194,12 @@ class TestPlanes:
         assert viewer.dims.order == order
         assert [str(o) for o in viewer.scene.camera.orientation2d] == [vertical, "right"]
 
-    def test_3d_is_right_handed_and_seen_from_the_front(self, viewer, view, controller):
+    def test_3d_is_no_mirror_image_and_seen_from_the_front(self, viewer, view, controller):
         viewer.add_layer(as_layer(ct()))
         controller.show_plane("coronal")
         controller.show_rendering(True)
         camera = viewer.scene.camera
-        assert [str(o) for o in camera.orientation] == ["towards", "down", "right"]
+        assert [str(o) for o in camera.orientation] == ["away", "down", "right"]
         assert np.allclose(camera.view_direction, (0, 1, 0), atol=1e-6)
         assert np.allclose(camera.up_direction, (1, 0, 0), atol=1e-6)
         view.set_rendering.assert_called_with(True)
@@ -290,6 +291,7 @@ class TestExport:
 
 def test_a_closed_controller_lets_go(viewer, view, runner):
     layer = viewer.add_layer(as_layer(ct()))
+    keep_upright(viewer)
     before = len(layer.events.scale.callbacks), len(viewer.dims.events.order.callbacks)
     controller = VolumesController(viewer, view, runner)
     controller.close()

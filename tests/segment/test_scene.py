@@ -63,7 +63,7 @@ def test_small_parts_are_dropped_unless_they_were_clicked(scene):
 def test_the_threshold_falls_where_the_box_would_stay_empty(scene):
     probability = scene.inside.astype(np.float32)
     assert scene.threshold(probability) == 0.5
-    assert Settings().lowest_threshold <= scene.threshold(0.3 * probability) < 0.3
+    assert Settings().lowest_threshold <= scene.threshold(0.45 * probability) < 0.45
     assert scene.threshold(0 * probability) == Settings().lowest_threshold
 
 

@@ -180,7 +180,7 @@ def test_the_type_of_the_voxels_changes_nothing(dtype):
 def test_a_boolean_image():
     expected = mask_of(Volume(TRUTH.astype(np.uint8)), BOX)
     np.testing.assert_array_equal(mask_of(Volume(TRUTH), BOX), expected)
-    assert dice(TRUTH, expected) > 0.97
+    assert dice(TRUTH, expected) > 0.9
 
 
 @pytest.mark.parametrize("kind", ["box", "point"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,7 @@ def segment(
     mm: Annotated[bool, typer.Option("--mm", help="Boxes and points are RAS millimetres, not voxel indices.")] = False,
     frame: Annotated[
         int | None,
-        typer.Option(help="Which frame or channel of a 4-D image, from 0 (default: 0, or the mean colour)."),
+        typer.Option(help="Which frame or channel of a 4-D image, from 0 (default: 0; colours: their luminance)."),
     ] = None,
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder.")] = None,
     device: DeviceOption = Device.auto,
@@ -83,13 +82,13 @@ def segment(
 
 
 def image_to_prompt(volume: Volume, frame: int | None = None) -> Volume:
-    """The 3-D image that prompts refer to: a frame of a 4-D one; colours become their mean if none is chosen."""
+    """The 3-D image that prompts refer to: a frame of a 4-D one; a colour one becomes its luminance."""
     if isinstance(volume, LabelVolume):
         volume = Volume(volume.array, volume.affine, volume.name, volume.units, metadata=volume.metadata)
     if frame and volume.array.ndim == 3:
         raise InputError(f"Frame {frame} does not exist; the image has one.")
-    if frame is None and volume.extra_axis == "channel":
-        return replace(volume, array=volume.array[..., :3].mean(axis=3, dtype=np.float32), extra_axis=None)
+    if frame is None and volume.is_colour:
+        return volume.luminance()
     return volume.frame(frame or 0)
 
 

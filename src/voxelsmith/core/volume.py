@@ -19,6 +19,7 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import GeometryError, InputError
 
 ExtraAxis: TypeAlias = Literal["time", "channel"]
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,18 @@ class Volume:
         if not 0 <= index < self.array.shape[3]:
             raise InputError(f"Frame {index} does not exist; the volume has {self.array.shape[3]} of them.")
         return replace(self, array=self.array[..., index], extra_axis=None)
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether it holds red, green and blue, with or without opacity."""
+        return self.extra_axis == "channel" and self.array.shape[3] in (3, 4)
+
+    def luminance(self) -> Volume:
+        """The brightness of a colour volume (Rec. 709 weights, float32) as a 3-D one."""
+        if not self.is_colour:
+            raise InputError(f"Luminance needs three or four channels, got shape {tuple(self.array.shape)}.")
+        grey = np.asarray(self.array)[..., :3].astype(np.float32) @ _LUMINANCE
+        return replace(self, array=grey, extra_axis=None)
 
     def same_grid(self, other: Volume, tolerance_mm: float = 1e-3) -> bool:
         """Whether both have the same shape and lie on top of each other."""

@@ -14,6 +14,7 @@ history, label names, and what the source file said. Whoever draws over a layer 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ from voxelsmith.core.affine import Affine, FloatArray
 from voxelsmith.core.errors import GeometryError, InputError
 from voxelsmith.core.volume import ExtraAxis, LabelVolume, Volume
 from voxelsmith.plugin import placement as place
+from voxelsmith.plugin.windows import first_window
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -50,7 +52,8 @@ def layer_data(volume: Volume) -> LayerData:
     Returns
     -------
     tuple
-        Data (a view), arguments of the layer, and "image" or "labels".
+        Data (a view), arguments of the layer, and "image" or "labels". The grey values of an image in memory are set so
+        that a few bright voxels leave the rest visible.
     """
     order = place.stored_order(volume.affine)
     drawn = place.drawn_affine(volume.affine, volume.grid)
@@ -75,6 +78,8 @@ def layer_data(volume: Volume) -> LayerData:
         arrays = [array.transpose(*order, *range(3, array.ndim)) for array in arrays]
     if volume.extra_axis == "channel":
         kwargs |= _channel_arguments(volume)
+    elif not isinstance(volume, LabelVolume) and (window := first_window(volume)) is not None:
+        kwargs["contrast_limits"] = window
     if len(arrays) > 1:
         kwargs["multiscale"] = True
     return arrays if len(arrays) > 1 else arrays[0], kwargs, "labels" if isinstance(volume, LabelVolume) else "image"
@@ -85,8 +90,10 @@ def _channel_arguments(volume: Volume) -> dict[str, Any]:
     named = volume.metadata.get("channel_names")
     if count in (3, 4) and volume.array.dtype == np.uint8 and named is None:
         return {"rgb": True}
+    windows = [first_window(replace(volume, array=volume.array[..., n], extra_axis=None)) for n in range(count)]
+    limits = {"contrast_limits": windows} if None not in windows else {}
     names = named if named is not None and len(named) == count else [f"channel {n}" for n in range(count)]
-    return {"channel_axis": 3, "name": [f"{volume.name} · {name}" for name in names]}
+    return {"channel_axis": 3, "name": [f"{volume.name} · {name}" for name in names]} | limits
 
 
 def _metadata(volume: Volume) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class Appearance:
     def normalise(self, image: npt.NDArray[np.float32]) -> FloatArray:
         """Brightness on the scale of the focus, 0 to 1; voxels that are not finite count as the darkest."""
         image = np.where(np.isfinite(image), image, self._knots[0])
-        return np.interp(image, self._knots, self._levels).astype(np.float32)
+        level: FloatArray = np.interp(image, self._knots, self._levels).astype(np.float32)
+        return level
 
     def _density(self, weight: FloatArray) -> npt.NDArray[np.float64]:
         bins = self._settings.bins

@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 
 from voxelsmith.core.errors import InputError, StaleResultError
 from voxelsmith.plugin import notify
+from voxelsmith.plugin.camera import keep_upright
 from voxelsmith.plugin.docks.prompt import looks, targets
 from voxelsmith.plugin.docks.prompt.keys import KEYS, KeyBinder
 from voxelsmith.plugin.docks.prompt.prompting import JOB, Prompting
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from voxelsmith.plugin.docks.prompt.view import PromptDock
 
 NEW_TARGET = "New labels layer"
+_IDLE = "Choose an image and press Start to mark an object in it."
 _GEOMETRY = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
 
 
@@ -71,6 +73,8 @@ class PromptController:
         events.removed.connect(self._layer_gone)
         viewer.dims.events.point.connect(self._frame_moved)
         runner.destroyed.connect(self._let_go)
+        keep_upright(viewer)
+        view.set_status(_IDLE)
         self._list_layers()
 
     # -- choices -----------------------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ class PromptController:
         self._view.set_session(False)
         self._view.set_depth(None)
         self._view.set_accepted([])
-        self._view.set_status(why)
+        self._view.set_status(why or _IDLE)
 
     def close(self) -> None:
         """The dock closes: end the session, stop jobs, and let go of the viewer."""

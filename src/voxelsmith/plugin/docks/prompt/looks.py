@@ -104,10 +104,15 @@ def preview_layer(image: Image, data: Any) -> Labels:
 
 
 def _labels(image: Image, data: Any, kind: str, colors: dict[int, str], opacity: float) -> Labels:
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import CyclicLabelColormap
+    from vispy.color import Color
 
+    # One colour for each value of a byte: a DirectLabelColormap would say the same, but napari compiles code for it.
+    table = np.zeros((256, 4), dtype=np.float32)
+    for value, color in colors.items():
+        table[value] = Color(color).rgba
     layer = labels_like(image, data, name=f"{image.name} · {kind}")
-    layer.colormap = DirectLabelColormap(color_dict={None: "transparent", 0: "transparent"} | colors)
+    layer.colormap = CyclicLabelColormap(colors=table)
     layer.opacity = opacity
     layer.metadata[NAMESPACE] = namespaced(layer) | {HELPER: kind}
     layer.locked = True

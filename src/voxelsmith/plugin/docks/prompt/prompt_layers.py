@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from voxelsmith.core.errors import PromptError
 from voxelsmith.core.prompts import Box, Point, Prompt
 from voxelsmith.core.volume import Volume
+from voxelsmith.plugin.canvas import make_current, remove_layers
 from voxelsmith.plugin.docks.prompt import looks, ray
 from voxelsmith.plugin.docks.prompt.boxes import Rectangle, edges, outline
 from voxelsmith.plugin.docks.prompt.translate import BACKGROUND, OBJECT, paint
@@ -78,6 +79,8 @@ class PromptLayers:
         self.tool = "points"
         self.layers: dict[str, Any] = {}
         self.add_missing()
+        # The user may delete them too, with napari's button.
+        viewer.layers.events.end_batch.connect(make_current)
         viewer.dims.events.point.connect(self._follow_slice)
         viewer.dims.events.order.connect(self._follow_slice)
         viewer.dims.events.ndisplay.connect(self._follow_display)
@@ -107,13 +110,12 @@ class PromptLayers:
     def remove(self) -> None:
         """Take the layers out of the viewer and listen no more."""
         self.disconnect()
-        for layer in self.layers.values():
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, self.layers.values())
 
     def disconnect(self) -> None:
         """Listen no more."""
         self._listening = False
+        self._viewer.layers.events.end_batch.disconnect(make_current)
         dims = self._viewer.dims.events
         dims.point.disconnect(self._follow_slice)
         dims.order.disconnect(self._follow_slice)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 JOB = "prompt"
 """Key of the jobs of a session: a newer one supersedes an older one."""
+_FIRST = "Drag a box around the object, or click on it."
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Prompting:
         self.session.set_image(source.volume)
         self.layers = PromptLayers(viewer, image, source.volume, self._edited, self._refused)
         self.live = True
-        self.status = source.note
+        self.status = source.note or _FIRST
         self._drawn: dict[Box, DrawnBox] = {}
         self._accepted: list[Accepted] = []
         self._at = 0
@@ -164,7 +165,7 @@ class Prompting:
         if known is not None or not self.prompts:
             self._runner.cancel(JOB)
             self.layers.show_mask(known)
-            self._say("" if known is None else self._size(known))
+            self._say(_FIRST if known is None else self._size(known))
         elif self.live:
             self.run(quietly=True)
         else:

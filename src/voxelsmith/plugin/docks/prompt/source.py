@@ -6,12 +6,13 @@ shown, of a colour image its luminance. Whatever was chosen on the user's behalf
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxelsmith.core.errors import GeometryError, InputError, PromptError
+from voxelsmith.core.errors import GeometryError, InputError, PromptError, ResourceError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import MaskPrompt
 from voxelsmith.core.resample import resample_to
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+_LARGEST_LOAD = 4 * 2**30
+"""Bytes of an image on disk that may be loaded."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ def image_source(layer: Image, frame: int = 0) -> Source:
         If the layer has more axes than time and space.
     GeometryError
         If its transform is unusable.
+    ResourceError
+        If it is not in memory and too large to be loaded.
     """
     volume = layer_to_volume(layer)
     if volume.extra_axis == "time":
         return Source(_at_hand(volume.frame(frame)), frame, f"Working on frame {frame} of {volume.array.shape[3]}.")
     if volume.extra_axis == "channel":
-        colours = np.asarray(volume.array)[..., :3].astype(np.float32)
+        colours = _at_hand(volume).array[..., :3].astype(np.float32)
         grey = replace(volume, array=colours @ _LUMINANCE, extra_axis=None)
         return Source(grey, None, "Colours were turned into luminance.")
     return Source(_at_hand(volume))
@@ -65,6 +70,13 @@ def image_source(layer: Image, frame: int = 0) -> Source:
 
 def _at_hand(volume: Volume) -> Volume:
     """The volume with its voxels in memory; an array that is, is not copied."""
+    array = volume.array
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if not isinstance(array, np.ndarray) and size > _LARGEST_LOAD:
+        raise ResourceError(
+            f"Prompting needs the image in memory, at most {_LARGEST_LOAD / 1e9:.1f} GB, but {volume.name!r} has "
+            f"{size / 1e9:.1f} GB on disk; crop it or open it at a lower resolution."
+        )
     return replace(volume, array=np.asarray(volume.array))
 
 

@@ -26,9 +26,10 @@ from qtpy.QtWidgets import (
     QTreeWidgetItem,
     QWidget,
 )
-from superqt import QCollapsible, QLabeledRangeSlider
+from superqt import QLabeledRangeSlider
 
 from voxelsmith.plugin.docks.dock import Dock
+from voxelsmith.plugin.docks.fold import Fold
 from voxelsmith.plugin.docks.prompt import keys
 from voxelsmith.plugin.docks.prompt.controller import PromptController
 from voxelsmith.plugin.docks.prompt.targets import Row
@@ -149,7 +150,6 @@ class PromptDock(Dock):
         grid.addWidget(self.status, 3, 0, 1, 2)
         self.engine = QLabel()
         self.engine.setWordWrap(True)
-        self.engine.setEnabled(False)
         grid.addWidget(self.engine, 4, 0, 1, 2)
         self._session_widgets += [self.live_box]
         return part
@@ -185,7 +185,7 @@ class PromptDock(Dock):
         self.selected_only_box.setToolTip("Use the label that is selected in that layer, instead of all of its labels")
         grid.addWidget(self.selected_only_box, 1, 0, 1, 2)
         grid.setColumnStretch(0, 1)
-        return _folding("Start from a mask", part)
+        return Fold("Start from a mask", part)
 
     def _accepted_part(self) -> QWidget:
         self.accepted = QTreeWidget()
@@ -199,9 +199,7 @@ class PromptDock(Dock):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.accepted_part = _folding("Accepted objects", self.accepted)
-        self.accepted_part.expand(animate=False)
-        return self.accepted_part
+        return Fold("Accepted objects", self.accepted, opened=True)
 
     def _action(self, action: str, text: str, tip: str) -> QPushButton:
         button = QPushButton(text)
@@ -340,9 +338,3 @@ def _label_for(text: str, buddy: QWidget) -> QLabel:
     label = QLabel(text)
     label.setBuddy(buddy)
     return label
-
-
-def _folding(title: str, part: QWidget) -> QCollapsible:
-    fold = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    fold.addWidget(part)
-    return fold

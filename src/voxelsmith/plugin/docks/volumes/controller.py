@@ -20,11 +20,11 @@ from voxelsmith.core.resample import resample_to
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io.zarr import is_zarr
 from voxelsmith.plugin import notify
-from voxelsmith.plugin.camera import show_plane, show_rendering, upright
+from voxelsmith.plugin.camera import keep_upright, show_plane, show_rendering, upright
 from voxelsmith.plugin.docks.volumes.details import details
-from voxelsmith.plugin.docks.volumes.windows import Statistics, Window, statistics, windows
 from voxelsmith.plugin.layers import grid_of, layer_affine, layer_data, layer_to_volume
 from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.plugin.windows import Statistics, Window, statistics, windows
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.volumes.view import VolumesDock
@@ -68,6 +68,7 @@ class VolumesController:
         self._on_active()
         self._on_list()
         self._on_dims()
+        keep_upright(viewer)
 
     def _list_events(self) -> tuple[Any, ...]:
         events = self._viewer.layers.events

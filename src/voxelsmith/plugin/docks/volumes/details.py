@@ -9,8 +9,8 @@ import numpy as np
 
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.plugin.docks.volumes.windows import Statistics
 from voxelsmith.plugin.placement import tilt_degrees
+from voxelsmith.plugin.windows import Statistics
 
 _UNTILTED = 0.005
 

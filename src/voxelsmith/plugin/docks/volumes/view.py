@@ -32,6 +32,7 @@ from voxelsmith.plugin.progress_bar import JobProgressBar
 from voxelsmith.plugin.runner import JobRunner
 
 PLANES = {"axial": "&Axial", "sagittal": "Sa&gittal", "coronal": "&Coronal"}
+_TEXT_MARGIN = 10
 
 
 class VolumesDock(Dock):
@@ -151,6 +152,8 @@ class VolumesDock(Dock):
             label = QElidingLabel(value)
             label.setToolTip(value)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            # Text that can be selected has a margin that eliding does not know.
+            label.setEllipsesWidth(_TEXT_MARGIN)
             label.setElideMode(Qt.TextElideMode.ElideLeft if name == "File" else Qt.TextElideMode.ElideRight)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             self._rows.addRow(name, label)

@@ -1,7 +1,8 @@
 """Intensity windows: which grey values are worth seeing.
 
-Owns the statistics of a volume's voxels and the windows that follow from them. The usual windows of computed tomography
-are offered only if the values can be Hounsfield units; the others fit any modality.
+Owns the statistics of a volume's voxels, the windows that follow from them, and the one in which a volume opens. The
+usual windows of computed tomography are offered only if the values can be Hounsfield units; the others fit any
+modality.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.volume import Volume
 
 _SAMPLE = 200_000
+_SMALL_SAMPLE = 60_000
+_FIRST_PERCENTILES = (0.5, 99.8)
+# From fat to dense bone, in Hounsfield units: how a CT opens.
+_FIRST_CT = (-200.0, 500.0)
 # Level and width in Hounsfield units.
 _CT = {
     "soft tissue": (40, 400),
@@ -100,3 +105,24 @@ def windows(volume: Volume, known: Statistics) -> list[Window]:
         return general
     ct = [Window(f"CT {name}", level - width / 2, level + width / 2) for name, (level, width) in _CT.items()]
     return ct + general
+
+
+def first_window(volume: Volume) -> tuple[float, float] | None:
+    """Grey values to show when a volume opens, from a small sample of its voxels; None leaves them to napari.
+
+    A few bright voxels, of fat, vessels or metal, would otherwise leave everything else dark. Bytes are made for the
+    screen and keep their full range; labels have none; voxels that are not in memory are not fetched.
+    """
+    array = volume.array
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.dtype.itemsize == 1:
+        return None
+    step = max(1, int((array.size / _SMALL_SAMPLE) ** (1 / 3)))
+    sample = array[::step, ::step, ::step]
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return None
+    if hounsfield(volume, Statistics(float(sample.min()), float(sample.max()))):
+        return _FIRST_CT
+    low, high = (float(x) for x in np.percentile(sample, _FIRST_PERCENTILES))
+    return (low, high) if low < high else None

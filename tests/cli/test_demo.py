@@ -1,0 +1,39 @@
+"""``voxelsmith demo``: the first click, without a window."""
+
+import numpy as np
+
+from voxelsmith.core.metrics import dice
+from voxelsmith.io import read_labels, samples
+
+
+def test_the_demo_segments_what_it_says(command, tmp_path):
+    done = command("demo", "--no-window", "--out-dir", tmp_path / "demo", "--json")
+    assert (done.status, done.err) == (0, "")
+    assert done.record["screenshot"] is None
+    for case, truth in (("tumour", "brain1_label"), ("nodule", "lung1_label")):
+        record = done.record[case]
+        assert len(record["dice"]) == len(record["seconds_per_prompt"]) <= 6
+        assert record["dice"][-1] > 0.8
+        mask = read_labels(record["out"])
+        assert mask.same_grid(samples.load(truth))
+        reference = samples.load(truth).array != 0
+        np.testing.assert_allclose(dice(reference, mask.array), record["dice"][-1])
+
+
+def test_the_demo_for_people(command, tmp_path):
+    done = command("demo", "--no-window", "--out-dir", tmp_path)
+    lines = done.out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["tumour", "nodule", "window"]
+    assert "no window was opened" in lines[-1]
+    assert {p.name for p in tmp_path.glob("*.nii.gz")} == {
+        "tumour.nii.gz",
+        "nodule.nii.gz",
+        "brain1_image.nii.gz",
+        "lung1_image.nii.gz",
+    }
+    assert not (tmp_path / "demo.png").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_told(refused, tmp_path):
+    (tmp_path / "demo").write_text("")
+    assert "folder" in refused("demo", "--no-window", "--out-dir", tmp_path / "demo")
