@@ -188,12 +188,12 @@ def test_colours(command, tmp_path, out):
     assert dice(TRUTH, mask_in(out)) > 0.9
 
 
-def test_the_mean_of_colours_leaves_out_what_is_not_colour():
+def test_colours_become_their_luminance_without_their_opacity():
     array = np.zeros((2, 2, 2, 4), np.uint8)
-    array[..., 0], array[..., 3] = 90, 255
+    array[..., 0], array[..., 3] = 100, 255
     grey = segment.image_to_prompt(Volume(array, extra_axis="channel"))
     assert grey.extra_axis is None
-    np.testing.assert_allclose(grey.array, 30)
+    np.testing.assert_allclose(grey.array, 21.26, rtol=1e-5)
 
 
 def test_a_single_slice(command, nifti, out):

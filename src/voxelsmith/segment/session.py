@@ -207,6 +207,8 @@ class PromptSession:
         shown = self.segmentation()
         if shown is None or not shown.mask.any():
             raise PromptError("There is no mask to accept yet; prompt the object first.")
+        if shown.request.prompts is not self.prompts[self.active]:
+            raise PromptError("The mask does not answer the latest prompts yet; compute it first.")
         commit = plan_commit(target, shown, label, name=name, overwrite=overwrite)
         if not commit.count:
             raise PromptError("Every voxel of the mask already carries a label; allow overwriting to replace it.")

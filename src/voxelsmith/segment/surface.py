@@ -23,7 +23,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 def settle_surface(
     mask: npt.NDArray[np.bool_],
-    band: npt.NDArray[np.int32],
+    band: npt.NDArray[np.signedinteger[Any]],
     probability: FloatArray,
     image: npt.NDArray[Any],
     level_of: Callable[[FloatArray], FloatArray],
@@ -65,7 +65,7 @@ def settle_surface(
     finest = min((h for h, m in zip(spacing, shape, strict=True) if m > 1), default=1.0)
     for entry, (axis, step) in enumerate(product(range(3), (-1, 1))):
         there = np.flatnonzero(at[axis] > 0 if step < 0 else at[axis] < shape[axis] - 1)
-        flat = band[there] + np.int32(step * int(np.prod(shape[axis + 1 :])))
+        flat = band[there] + step * int(np.prod(shape[axis + 1 :]))
         neighbour = np.unravel_index(flat, shape)
         difference = own[there] - level_of(as_float32(image[neighbour]))
         conductance = np.exp(-contrast * difference**2) + WEAKEST

@@ -43,7 +43,7 @@ class TrainingFreeEngine:
         image, prompts, s = request.image, request.prompts, self.settings
         earlier = prompts.mask
         if earlier is not None:
-            box = earlier.box
+            box = _union([earlier.box, *(b.clipped(image.grid) for b in prompts.boxes)])
         elif prompts.boxes:
             box = _union([b.clipped(image.grid) for b in prompts.boxes])
         else:
@@ -116,12 +116,13 @@ def _at_full_resolution(
     mask = np.empty(region.box.shape, dtype=bool)
     plane = mask[0].size
     width = 0.0 if region.is_full else _band_width(_certainty(probability, level), region, scene.settings)
-    band, doubt = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
+    index = np.int32 if mask.size <= np.iinfo(np.int32).max else np.int64
+    band, doubt = [np.empty(0, dtype=index)], [np.empty(0, dtype=np.float32)]
     for part, slab in region.expand(probability):
         certainty = _certainty(slab, level)
         mask[part] = certainty > 0
         near = np.flatnonzero(np.abs(certainty) < width)
-        band.append((near + part.start * plane).astype(np.int32))
+        band.append((near + part.start * plane).astype(index))
         doubt.append(certainty.ravel()[near])
     settle_surface(
         mask,

@@ -81,7 +81,7 @@ class Region:
         """
         size = np.asarray(spacing, dtype=np.float64)
         shape = np.array(box.shape)
-        edge = float(np.prod(shape * size) / voxels) ** (1 / 3)
+        edge = float(size.min())
         while True:
             grid = np.maximum(1, np.floor(shape * np.minimum(1.0, size / edge) + 0.5)).astype(int)
             if grid.prod() <= 1.1 * voxels:
