@@ -2,10 +2,10 @@
 
     tools/with_display.sh python benchmarks/startup.py [--times 5]
 
-Each run is a fresh process that imports napari and opens a viewer, once as installed and once with the plugin's manifest
-hidden from npe2 (its entry point is filtered out of the installed distributions, as if it were not installed). The two
-take turns, so that a change of the machine's load meets both. Below the table are the heavy libraries that only the run
-with the plugin has loaded.
+Each run is a fresh process that imports napari and opens a viewer, once as installed and once with the plugin's
+manifest hidden from npe2 (its entry point is filtered out of the installed distributions, as if it were not installed).
+The two take turns, so that a change of the machine's load meets both. Below the table are the heavy libraries that were
+loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ import subprocess
 import sys
 
 PLUGIN = "napari-voxelsmith"
-HEAVY = ("dask", "monai", "nibabel", "ome_zarr", "pydicom", "scipy", "SimpleITK", "skimage", "tifffile", "torch", "zarr")
+HEAVY = (
+    "dask",
+    "monai",
+    "nibabel",
+    "ome_zarr",
+    "pydicom",
+    "scipy",
+    "SimpleITK",
+    "skimage",
+    "tifffile",
+    "torch",
+    "zarr",
+)
 
 HIDE = f"""
 from importlib import metadata
@@ -64,7 +76,9 @@ def main() -> None:
     for _ in range(times):
         for name, script in scripts.items():
             runs[name].append(run(script))
-    print(f"| median of {times} | npe2 knows it | import napari, s | open a viewer, s | together, s | processor time, s |")
+    print(
+        f"| median of {times} | npe2 knows it | import napari, s | open a viewer, s | together, s | processor time, s |"
+    )
     print("|---|---|---|---|---|---|")
     totals, cpu = {}, {}
     for name, results in runs.items():

@@ -5,8 +5,8 @@
 The 256 x 256 x 128 volume of ``memory.py`` is prompted through the layers of the Prompt dock: a box, ten clicks of both
 signs, Accept and Undo, once on slices and once in 3-D. "To paint" is the time from the layer's event until a frame was
 swapped that shows the answer. "Blocked" is the longest gap between the ticks of a 5 ms timer, from the event until the
-window is at rest again: what the user feels. Start, which makes the layers, and a plain ``refresh`` of a Labels layer of
-the same size, napari's own price, are measured beside it.
+window is at rest again: what the user feels. Start, which makes the layers, and a plain ``refresh`` of a Labels layer
+of the same size, napari's own price, are measured beside it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ class Watch:
 
 def spread(values: list[float], unit: float = 1.0) -> str:
     """Median and maximum."""
-    return f"{statistics.median(values) * unit:.{0 if unit > 1 else 2}f} | {max(values) * unit:.{0 if unit > 1 else 2}f}"
+    return (
+        f"{statistics.median(values) * unit:.{0 if unit > 1 else 2}f} | {max(values) * unit:.{0 if unit > 1 else 2}f}"
+    )
 
 
 def one_round(viewer: Any, dock: Any, watch: Watch, ndisplay: int) -> dict[str, tuple[float, float]]:
@@ -173,7 +175,8 @@ def main() -> None:
     watch = Watch()
     watch.rest(2.0)
     print(f"Load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    print("| view | action | times | to paint, s, median | max | blocked, ms, median | max |\n|---|---|---|---|---|---|---|")
+    print("| view | action | times | to paint, s, median | max | blocked, ms, median | max |")
+    print("|---|---|---|---|---|---|---|")
     for ndisplay in arguments.views:
         rounds = [one_round(viewer, dock, watch, ndisplay) for _ in range(arguments.rounds)]
         report("slices" if ndisplay == 2 else "3-D", rounds)

@@ -47,3 +47,16 @@ def test_loading_the_manifest_imports_neither_torch_nor_the_plugin() -> None:
         "assert 'voxelsmith.plugin' not in sys.modules\n"
     )
     assert not loaded & {"monai", "nibabel", "SimpleITK", "torch"}
+
+
+def test_opening_a_viewer_with_the_plugin_imports_none_of_its_heavy_libraries() -> None:
+    script = (
+        "import napari\n"
+        "from npe2 import PluginManager\n"
+        "viewer = napari.Viewer(show=False)\n"
+        "assert 'napari-voxelsmith' in [m.name for m in PluginManager.instance().iter_manifests()]\n"
+        "viewer.close()\n"
+    )
+    loaded = heavy_modules_after(script)
+    assert "napari" in loaded
+    assert not loaded & {"monai", "nibabel", "pydicom", "SimpleITK", "torch", "zarr"}

@@ -674,3 +674,23 @@ def test_an_engine_that_refuses_is_heard_and_the_dock_goes_on(desk, told):
     desk.click((8, 10, 6))
     desk.settle()
     assert len(desk.live.prompts) == 2
+
+
+def test_an_image_that_is_too_large_to_be_loaded_is_refused_with_a_sentence(qtbot, viewer, told):
+    from dask.array import zeros
+
+    viewer.add_image(zeros((4000, 4000, 4000), chunks=(1, 4000, 4000), dtype=np.uint16), contrast_limits=(0, 1))
+    desk = Desk(qtbot, viewer).start()
+    assert desk.live is None
+    assert "128.0 GB" in told()[-1]
+    assert [layer.name for layer in viewer.layers] == ["Image"]
+    desk.controller.close()
+
+
+def test_the_preview_and_scribbles_have_a_colour_for_their_own_values_only(desk):
+    desk.start()
+    values = np.array([0, 1, 2, 3, 255], dtype=np.uint8)
+    preview, scribbles = (desk.layers[kind].colormap.map(values) for kind in ("preview", "scribbles"))
+    assert preview[:, 3].tolist() == [0, 1, 0, 0, 0]
+    assert scribbles[:, 3].tolist() == [0, 1, 1, 0, 0]
+    assert not np.array_equal(scribbles[1], scribbles[2])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QMouseEvent, QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
 from voxelsmith.core.metrics import dice
@@ -160,3 +160,29 @@ def test_taking_the_dock_away_ends_the_session(window):
     assert dock is not window.dock
     dock.session_button.click()
     assert dock.controller.prompting.session.image.grid == Box((0, 0, 0), (47, 55, 23)).shape
+
+
+def test_the_layers_go_in_the_context_of_the_canvas(window):
+    contexts = []
+    window.dock.session_button.click()
+    window.qtbot.wait(100)
+    window.canvas.doneCurrent()
+    # Callbacks run from the latest to the earliest, so that this one sees what napari's own is about to see.
+    window.viewer.layers.events.end_batch.connect(
+        lambda event: contexts.append(QOpenGLContext.currentContext() is window.canvas.context()), position="last"
+    )
+    window.dock.session_button.click()
+    assert contexts == [True]
+    window.qtbot.wait(100)
+
+
+def test_a_session_can_be_started_again_after_it_was_finished_and_drawn(window):
+    for _ in range(3):
+        window.dock.session_button.click()
+        layers = window.live.layers.layers
+        layers["box"].add([[12, 18, 8], [12, 42, 8], [12, 42, 32], [12, 18, 32]], shape_type="rectangle")
+        window.settle()
+        assert window.live.layers.mask.any()
+        window.dock.session_button.click()
+        window.qtbot.wait(200)
+    assert window.viewer.layers[0].name == "scan"

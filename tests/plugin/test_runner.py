@@ -1,11 +1,14 @@
 """A job answers to its runner, and its result reaches only the layers that it was computed from."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.qt.threading import create_worker
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QWidget
 
@@ -355,3 +358,30 @@ def test_the_bar_is_there_only_while_a_job_runs(qtbot, runner):
         bar.cancel_button.click()
     assert bar.isHidden()
     assert gate.closed.is_set()
+
+
+def test_a_settled_job_is_let_go_although_napari_keeps_the_worker(qtbot, monkeypatch):
+    workers = []
+
+    def keep(*args, **kwargs):
+        workers.append(create_worker(*args, **kwargs))
+        return workers[-1]
+
+    monkeypatch.setattr("napari.qt.threading.create_worker", keep)
+    viewer = ViewerModel()
+    runner = JobRunner(viewer)
+
+    class Result:
+        pass
+
+    seen = []
+
+    def job():
+        yield Progress(0, 1, "")
+        return Result()
+
+    runner.start(job, title="Work", on_result=lambda result: seen.append(weakref.ref(result)))
+    qtbot.waitUntil(lambda: bool(seen) and not runner.running)
+    gc.collect()
+    assert len(workers) == 1
+    assert seen[0]() is None

@@ -1,13 +1,14 @@
 """Canvas: taking layers out of a window safely.
 
-Owns one work-around. When layers go, napari frees what was uploaded for them in whatever OpenGL context is current. That
-may be the one with which Qt puts the window together rather than the canvas's, and then a driver may read freed memory
-at the next frame: with Mesa's software renderer the process dies once a Shapes layer was removed.
+Owns one work-around. When layers go, napari frees what was uploaded for them in whatever OpenGL context is current.
+That may be the one with which Qt puts the window together rather than the canvas's, and then a driver may read freed
+memory at the next frame: with Mesa's software renderer the process dies once a Shapes layer was removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 
@@ -15,8 +16,11 @@ def make_current(event: Any = None) -> None:
     """Make the OpenGL context of the canvas that was drawn last the current one; does nothing without a canvas."""
     from vispy.gloo import get_current_canvas
 
-    if (canvas := get_current_canvas()) is not None:
-        canvas.set_current()
+    canvas = get_current_canvas()
+    if canvas is not None:
+        # Qt may have deleted its widget already.
+        with suppress(RuntimeError):
+            canvas.set_current()
 
 
 def remove_layers(viewer: Any, layers: Iterable[Any]) -> None:

@@ -199,7 +199,7 @@ class JobRunner(QObject):
             from napari.utils import cancelable_progress
 
             task.bar = cancelable_progress(total=0, desc=task.title)
-        task.worker = create_worker(task.work, _start_thread=False)
+        task.worker = create_worker(_work, [task], _start_thread=False)
         task.worker.finished.connect(self._collect)
         self._tasks.append(task)
         self._timer.start()
@@ -303,6 +303,11 @@ class JobRunner(QObject):
             task.ended.wait(_GRACE_S)
             self._release(task)
         self._tasks.clear()
+
+
+def _work(handed: list[_Task]) -> None:
+    """Do the task in the list and empty the list: napari keeps every worker and its arguments until it closes."""
+    handed.pop().work()
 
 
 def _stop(tasks: list[_Task]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 _LARGEST_LOAD = 4 * 2**30
-"""Bytes of an image on disk that may be loaded."""
+"""Bytes of an image that is read piece by piece, as from a Zarr store, which may be taken into memory."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def _at_hand(volume: Volume) -> Volume:
     size = math.prod(array.shape) * array.dtype.itemsize
     if not isinstance(array, np.ndarray) and size > _LARGEST_LOAD:
         raise ResourceError(
-            f"Prompting needs the image in memory, at most {_LARGEST_LOAD / 1e9:.1f} GB, but {volume.name!r} has "
-            f"{size / 1e9:.1f} GB on disk; crop it or open it at a lower resolution."
+            f"Prompting loads an image that is read piece by piece, at most {_LARGEST_LOAD / 1e9:.1f} GB of it, but "
+            f"{volume.name!r} has {size / 1e9:.1f} GB; crop it or open it at a lower resolution."
         )
     return replace(volume, array=np.asarray(volume.array))
 
