@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import GeometryError, InputError
-from voxelsmith.core.volume import LabelVolume, Volume, smallest_label_dtype
+from voxelsmith.core.volume import LabelVolume, Volume, smallest_label_dtype, volume_text
 
 arrays = hnp.arrays(
     st.sampled_from([np.uint8, np.int16, np.float32, np.bool_]),
@@ -116,3 +116,11 @@ def test_the_fingerprint_tells_type_shape_and_place_apart():
 def test_lazy_arrays_have_the_fingerprint_of_their_voxels():
     array = np.random.default_rng(0).integers(0, 9, (4, 5, 6))
     assert Volume(da.from_array(array, chunks=2)).fingerprint() == Volume(array).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("cubic_mm", "text"),
+    [(184_000, "184 mL"), (100, "0.1 mL"), (99, "99 mm³"), (0.001, "0.001 mm³"), (7.83e-6, "7,830 µm³"), (0, "0 µm³")],
+)
+def test_volume_text_has_a_unit_that_suits(cubic_mm, text):
+    assert volume_text(cubic_mm) == text

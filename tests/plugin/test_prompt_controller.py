@@ -313,7 +313,7 @@ def test_accept_writes_the_next_free_label_with_its_name(desk):
     assert len(desk.layers["points"].data) == 0
     (row,) = desk.view.set_accepted.call_args.args[0]
     assert (row.label, row.name, row.voxels) == (1, "nodule", expected.sum())
-    assert row.millilitres == pytest.approx(expected.sum() * 4.5 / 1000)
+    assert row.cubic_mm == pytest.approx(expected.sum() * 4.5)
     desk.view.set_object_name.assert_called_with("")
 
 
@@ -685,6 +685,51 @@ def test_an_image_that_is_too_large_to_be_loaded_is_refused_with_a_sentence(qtbo
     assert "128.0 GB" in told()[-1]
     assert [layer.name for layer in viewer.layers] == ["Image"]
     desk.controller.close()
+
+
+@pytest.fixture
+def lazy_desk(qtbot, viewer):
+    """A desk on an image that is read piece by piece; ``gate`` lets the reading go on."""
+    from dask.array import from_array
+
+    gate = threading.Event()
+    gate.set()
+
+    def read(block):
+        assert gate.wait(10)
+        return block
+
+    blocks = from_array(bright_block(), chunks=(4, -1, -1)).map_blocks(read, dtype=np.float32)
+    viewer.add_image(blocks, name="lazy", contrast_limits=(0, 100))
+    gate.clear()
+    made = Desk(qtbot, viewer)
+    made.gate = gate
+    yield made
+    gate.set()
+    made.controller.close()
+
+
+def test_a_lazy_image_is_read_in_a_job_before_the_session_begins(lazy_desk):
+    lazy_desk.controller.do("session")
+    assert lazy_desk.live is None
+    assert lazy_desk.runner.running
+    assert "Reading" in lazy_desk.status
+    lazy_desk.gate.set()
+    lazy_desk.settle()
+    lazy_desk.click((9, 10, 6))
+    lazy_desk.settle()
+    assert isinstance(lazy_desk.live.source.volume.array, np.ndarray)
+    assert lazy_desk.mask.any()
+
+
+def test_reading_a_lazy_image_can_be_cancelled(lazy_desk):
+    lazy_desk.controller.do("session")
+    lazy_desk.controller.do("cancel")
+    lazy_desk.gate.set()
+    lazy_desk.settle()
+    assert lazy_desk.live is None
+    assert [layer.name for layer in lazy_desk.viewer.layers] == ["lazy"]
+    assert "Stopped" in lazy_desk.status
 
 
 def test_the_preview_and_scribbles_have_a_colour_for_their_own_values_only(desk):

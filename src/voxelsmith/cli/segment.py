@@ -22,7 +22,7 @@ from voxelsmith.cli.common import (
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Prompt, TextPrompt
-from voxelsmith.core.volume import LabelVolume, Volume
+from voxelsmith.core.volume import LabelVolume, Volume, volume_text
 from voxelsmith.io import read, read_labels, write
 from voxelsmith.jobs.local import run_here
 from voxelsmith.segment.engine import PromptRequest, engine_names, make_engine
@@ -78,7 +78,12 @@ def segment(
         "device": "cpu",
         "image_fingerprint": done.fingerprint,
     }
-    emit(record, f"{out}: {voxels} voxels, {millilitres:.3g} mL, {done.seconds:.2f} s", quiet=quiet, as_json=as_json)
+    emit(
+        record,
+        f"{out}: {voxels} voxels, {volume_text(1000 * millilitres)}, {done.seconds:.2f} s",
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 def image_to_prompt(volume: Volume, frame: int | None = None) -> Volume:

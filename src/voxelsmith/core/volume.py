@@ -152,6 +152,13 @@ class LabelVolume(Volume):
         return np.asarray(self.array != 0) if label is None else np.asarray(self.array == label)
 
 
+def volume_text(cubic_mm: float) -> str:
+    """A volume in the unit that suits its size: mL from 0.1 mL on, mm³ from a thousandth of one on, else µm³."""
+    if cubic_mm >= 100:
+        return f"{cubic_mm / 1000:,.4g} mL"
+    return f"{cubic_mm:.4g} mm³" if cubic_mm >= 1e-3 else f"{cubic_mm * 1e9:,.4g} µm³"
+
+
 def smallest_label_dtype(highest: int) -> np.dtype[np.unsignedinteger[Any]]:
     """The smallest unsigned type that holds labels up to ``highest``."""
     return np.min_scalar_type(max(int(highest), 1))

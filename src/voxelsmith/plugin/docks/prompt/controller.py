@@ -14,12 +14,13 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from voxelsmith.core.errors import InputError, StaleResultError
+from voxelsmith.core.progress import run_job
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
 from voxelsmith.plugin.docks.prompt import looks, targets
 from voxelsmith.plugin.docks.prompt.keys import KEYS, KeyBinder
 from voxelsmith.plugin.docks.prompt.prompting import JOB, Prompting
-from voxelsmith.plugin.docks.prompt.source import image_source
+from voxelsmith.plugin.docks.prompt.source import Source, image_source, load
 from voxelsmith.plugin.layers import stored_axes
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.segment.engine import Engine, engine_names, make_engine
@@ -116,6 +117,23 @@ class PromptController:
                     "or delete its layers, then press Start."
                 )
             source = image_source(image, self._frame_shown(image))
+            if source.in_memory:
+                self._begin(image, run_job(load(source)))
+                return
+            self._view.set_status(f"Reading {image.name!r} …")
+            self._runner.start(
+                lambda: load(source),
+                title=f"Reading {image.name}",
+                layers=[image],
+                key=JOB,
+                on_result=partial(self._begin, image),
+                on_error=lambda error: self._view.set_status(str(error)),
+                on_cancelled=lambda: self._view.set_status("Stopped; no session was started."),
+            )
+
+    def _begin(self, image: Any, source: Source) -> None:
+        """Start the session on an image whose voxels are at hand."""
+        with notify.sentences():
             engine = self._engine or make_engine()
             self.prompting = Prompting(self._viewer, self._runner, image, source, engine, self._update)
             self._was_locked, image.locked = image.locked, True
@@ -223,10 +241,11 @@ class PromptController:
         """Do what a button or a key stands for."""
         if action == "session":
             self.start() if self.prompting is None else self.finish()
+        elif action == "cancel":
+            self._runner.cancel()
         elif self.prompting is not None:
             actions: dict[str, Callable[[], None]] = {
                 "run": self.prompting.run,
-                "cancel": self._runner.cancel,
                 "undo": self.prompting.undo,
                 "redo": self.prompting.redo,
                 "reset": self.prompting.reset,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxelsmith.core.errors import PromptError, StaleResultError, VoxelsmithError
 from voxelsmith.core.prompts import Box, MaskPrompt, Prompt
+from voxelsmith.core.volume import volume_text
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.docks.prompt.boxes import DrawnBox
 from voxelsmith.plugin.docks.prompt.prompt_layers import PromptLayers
@@ -210,7 +211,7 @@ class Prompting:
 
     def _size(self, shown: Segmentation) -> str:
         count = int(shown.mask.sum())
-        return f"{count:,} voxels, {count * self.source.volume.affine.voxel_volume / 1000:.3g} mL"
+        return f"{count:,} voxels, {volume_text(count * self.source.volume.affine.voxel_volume)}"
 
     @property
     def waiting(self) -> bool:

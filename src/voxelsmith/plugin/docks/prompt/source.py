@@ -22,7 +22,6 @@ from voxelsmith.plugin.layers import layer_to_volume
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 _LARGEST_LOAD = 4 * 2**30
 """Bytes of an image that is read piece by piece, as from a Zarr store, which may be taken into memory."""
 
@@ -34,7 +33,7 @@ class Source:
     Parameters
     ----------
     volume
-        3-D, real numbers.
+        3-D real numbers once it went through :func:`load`; before, it may be lazy or coloured.
     frame
         Which frame of the layer it is, None if the layer has no time axis.
     note
@@ -45,9 +44,14 @@ class Source:
     frame: int | None = None
     note: str = ""
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether no voxel has to be read from elsewhere."""
+        return isinstance(self.volume.array, np.ndarray)
+
 
 def image_source(layer: Image, frame: int = 0) -> Source:
-    """The volume to segment of an Image layer; ``frame`` is used if it has a time axis.
+    """What to segment of an Image layer, without reading any voxel; ``frame`` is used if it has a time axis.
 
     Raises
     ------
@@ -60,24 +64,36 @@ def image_source(layer: Image, frame: int = 0) -> Source:
     """
     volume = layer_to_volume(layer)
     if volume.extra_axis == "time":
-        return Source(_at_hand(volume.frame(frame)), frame, f"Working on frame {frame} of {volume.array.shape[3]}.")
-    if volume.extra_axis == "channel":
-        colours = _at_hand(volume).array[..., :3].astype(np.float32)
-        grey = replace(volume, array=colours @ _LUMINANCE, extra_axis=None)
-        return Source(grey, None, "Colours were turned into luminance.")
-    return Source(_at_hand(volume))
-
-
-def _at_hand(volume: Volume) -> Volume:
-    """The volume with its voxels in memory; an array that is, is not copied."""
-    array = volume.array
+        note = f"Working on frame {frame} of {volume.array.shape[3]}."
+        source = Source(volume.frame(frame), frame, note)
+    elif volume.extra_axis == "channel":
+        source = Source(volume, None, "Colours were turned into luminance.")
+    else:
+        source = Source(volume)
+    array = source.volume.array
     size = math.prod(array.shape) * array.dtype.itemsize
-    if not isinstance(array, np.ndarray) and size > _LARGEST_LOAD:
+    if not source.in_memory and size > _LARGEST_LOAD:
         raise ResourceError(
             f"Prompting loads an image that is read piece by piece, at most {_LARGEST_LOAD / 1e9:.1f} GB of it, but "
             f"{volume.name!r} has {size / 1e9:.1f} GB; crop it or open it at a lower resolution."
         )
-    return replace(volume, array=np.asarray(volume.array))
+    return source
+
+
+def load(source: Source) -> Job[Source]:
+    """Job that brings the voxels of a source into memory, as one 3-D volume of real numbers."""
+    volume = source.volume
+    if not source.in_memory:
+        array = np.empty(volume.array.shape, volume.array.dtype)
+        # Whole chunks along k, so that no chunk is read twice.
+        chunks = getattr(volume.array, "chunks", None)
+        ends = np.cumsum(chunks[2]) if chunks else np.arange(1, array.shape[2] + 1)
+        for start, end in zip((0, *ends[:-1]), ends, strict=True):
+            yield Progress(int(start), array.shape[2], f"Reading {volume.name}")
+            array[:, :, start:end] = np.asarray(volume.array[:, :, start:end])
+        volume = replace(volume, array=array)
+    yield Progress(1, 1, f"Reading {volume.name}")
+    return replace(source, volume=volume.luminance() if volume.extra_axis == "channel" else volume)
 
 
 def frame_of(labels: LabelVolume, frame: int | None) -> LabelVolume:

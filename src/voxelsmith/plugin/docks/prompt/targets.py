@@ -31,7 +31,7 @@ class Row:
     label: int
     name: str
     voxels: int
-    millilitres: float
+    cubic_mm: float
     color: tuple[float, float, float, float]
 
 
@@ -76,7 +76,7 @@ class Accepted:
         color = self.layer.get_color(self.commit.label)
         r, g, b, a = (0.5, 0.5, 0.5, 1.0) if color is None else (float(c) for c in color)
         count = self.commit.count
-        return Row(self.commit.label, self.commit.name, count, count * voxel_volume / 1000, (r, g, b, a))
+        return Row(self.commit.label, self.commit.name, count, count * voxel_volume, (r, g, b, a))
 
 
 def new_target(image: Image) -> Labels:

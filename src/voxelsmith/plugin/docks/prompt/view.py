@@ -28,6 +28,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledRangeSlider
 
+from voxelsmith.core.volume import volume_text
 from voxelsmith.plugin.docks.dock import Dock
 from voxelsmith.plugin.docks.fold import Fold
 from voxelsmith.plugin.docks.prompt import keys
@@ -190,7 +191,7 @@ class PromptDock(Dock):
     def _accepted_part(self) -> QWidget:
         self.accepted = QTreeWidget()
         self.accepted.setRootIsDecorated(False)
-        self.accepted.setHeaderLabels(["Label", "Name", "Voxels", "mL"])
+        self.accepted.setHeaderLabels(["Label", "Name", "Voxels", "Volume"])
         self.accepted.setToolTip("Objects accepted in this session, the latest last")
         self.accepted.setMinimumHeight(110)
         self.accepted.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -313,7 +314,7 @@ class PromptDock(Dock):
         """List the accepted objects."""
         self.accepted.clear()
         for row in rows:
-            item = QTreeWidgetItem([str(row.label), row.name, f"{row.voxels:,}", f"{row.millilitres:.3g}"])
+            item = QTreeWidgetItem([str(row.label), row.name, f"{row.voxels:,}", volume_text(row.cubic_mm)])
             item.setData(0, Qt.ItemDataRole.DecorationRole, QColor.fromRgbF(*row.color))
             self.accepted.addTopLevelItem(item)
         self.accepted.scrollToBottom()
