@@ -42,6 +42,15 @@ def test_a_stroke_changes_its_surroundings_and_fixes_its_voxels(scene, positive)
     assert scene.reached[0, 0, 0] < 0.05
 
 
+def test_a_correction_changes_nothing_beyond_its_reach(scene):
+    before = scene.settle(scene.start(), 2)
+    after = scene.correct(Stroke(np.array([[12, 12, 12]]), False), before)
+    assert after[12, 12, 12] < 0.5 < before[12, 12, 12]
+    beyond = scene.reached == 0
+    assert beyond.any()
+    np.testing.assert_array_equal(after[beyond], before[beyond])
+
+
 def test_a_positive_stroke_may_leave_the_box(scene):
     outside = np.array([[12, 12, 21]])
     assert not scene.allowed[12, 12, 21]

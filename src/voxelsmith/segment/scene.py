@@ -53,6 +53,7 @@ class Settings:
     click_longest: float = 0.6
     click_similarity: float = 0.3
     click_resistance: float = 4.0
+    click_full: float = 0.05
     fill: float = 0.5
     lowest_threshold: float = 0.3
     smallest_part: float = 0.1
@@ -194,8 +195,15 @@ class Scene:
         small[0] = False
         return np.where(small[parts], np.float32(0), probability)
 
-    def add(self, stroke: Stroke, probability: FloatArray) -> None:
-        """Let a stroke bend the evidence; it reaches as far as the present mask is wrong around it."""
+    def correct(self, stroke: Stroke, probability: FloatArray) -> FloatArray:
+        """Probabilities after one more stroke; they change only where it reaches, so that what was right stays."""
+        near = self.add(stroke, probability)
+        share = np.minimum(near / self.settings.click_full, np.float32(1))
+        corrected: FloatArray = probability + share * (self.settle(probability, 1) - probability)
+        return corrected
+
+    def add(self, stroke: Stroke, probability: FloatArray) -> FloatArray:
+        """Let a stroke bend the evidence, as far as the present mask is wrong around it; returns its reach."""
         s = self.settings
         at = tuple(stroke.voxels.T)
         mask = probability > self.threshold(probability)
@@ -215,6 +223,7 @@ class Scene:
         if stroke.positive:
             self.allowed |= near > 0.3
         self.strokes += 1
+        return near
 
 
 def _half_extent(region: Region, shape: npt.NDArray[np.float64]) -> float:

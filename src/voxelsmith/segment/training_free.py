@@ -64,8 +64,7 @@ class TrainingFreeEngine:
             probability = share
         for done, stroke in enumerate(strokes):
             yield Progress(1 + done, 3 + len(strokes), "Following the clicks")
-            scene.add(stroke, probability)
-            probability = scene.settle(probability, 1)
+            probability = scene.correct(stroke, probability)
         if start is None:
             probability = scene.tidy(probability)
         yield Progress(1 + len(strokes), 3 + len(strokes), "Settling the surface")
