@@ -1,5 +1,8 @@
 """The Prompt dock in a real napari window, driven by mouse and keyboard, with the engine that ships."""
 
+import gc
+import weakref
+
 import nibabel
 import numpy as np
 import pytest
@@ -186,3 +189,14 @@ def test_a_session_can_be_started_again_after_it_was_finished_and_drawn(window):
         window.dock.session_button.click()
         window.qtbot.wait(200)
     assert window.viewer.layers[0].name == "scan"
+
+
+def test_nothing_of_a_finished_session_stays_in_memory(window):
+    window.dock.session_button.click()
+    window.click(window.at(window.viewer.layers[0].data_to_world((12, 30, 20))))
+    window.settle()
+    session = weakref.ref(window.live.session)
+    window.dock.session_button.click()
+    window.settle()
+    gc.collect()
+    assert session() is None

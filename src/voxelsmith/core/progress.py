@@ -39,7 +39,7 @@ class Progress:
         return min(1.0, self.done / self.total) if self.total > 0 else None
 
 
-class Cancelled(Exception):  # noqa: N818 - an outcome, not an error
+class Cancelled(Exception):
     """The user stopped the computation; nothing was changed."""
 
 

@@ -123,6 +123,8 @@ class PromptLayers:
         self.layers["points"].events.data.disconnect(self._points_edited)
         self.layers["box"].events.data.disconnect(self._box_edited)
         self.layers["scribbles"].events.paint.disconnect(self._scribbled)
+        for kind in ("points", "scribbles"):
+            self.layers[kind].mouse_drag_callbacks.remove(self._press)
 
     # -- what is drawn next ------------------------------------------------------------------------------------
 
