@@ -85,8 +85,33 @@ def nuclei(every: int = 4) -> Iterator[Case]:
             yield Case("Nuclei", f"{stack} {value}", image, labels == value)
 
 
-def all_cases() -> Iterator[Case]:
-    """Everything above."""
+def untouched() -> Iterator[Case]:
+    """Volumes that no parameter of the training-free engine was chosen on, a few from each of four folders."""
+    folder = data_folder()
+    pairs = [
+        ("Hippocampus parts, MR", path, folder / "hippocampus" / "labels" / path.name)
+        for path in sorted((folder / "hippocampus" / "images").glob("*.nii.gz"))[::10]
+    ]
+    cord = folder / "spinal_cord"
+    pairs += [
+        ("Spinal cord, MR", cord / "t1w.nii.gz", cord / "t1w_seg-manual.nii.gz"),
+        ("Spinal cord, MR", cord / "t2.nii.gz", cord / "t2_cord.nii.gz"),
+        ("Organs, MR (silver)", folder / "mr_abdomen" / "image.nii.gz", folder / "mr_abdomen" / "labels.nii.gz"),
+    ]
+    pairs += [
+        ("Lung lobes, MR", path, path.with_name(path.name.replace("image", "lobes")))
+        for path in sorted((folder / "lung_mr").glob("*_image.nii.gz"))
+    ]
+    for group, image_path, label_path in pairs:
+        image, labels = read(image_path), read_labels(label_path)
+        for value in labels.values():
+            mask = labels.mask(value)
+            if mask.sum() > 300:
+                yield Case(group, f"{image_path.stem} {value}", image, mask)
+
+
+def development_cases() -> Iterator[Case]:
+    """Everything that the engine was developed on."""
     yield from ct_organs()
     yield from sarcomas()
     yield from gliomas()
