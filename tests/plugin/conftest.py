@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from desk import Desk, bright_block
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from orientations import oriented
 
@@ -31,3 +33,22 @@ def make_volume():
         return Volume(array, oriented(**orientation), name="scan", **extra)
 
     return make
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def desk(qtbot, viewer):
+    array = bright_block()
+    angle = np.deg2rad(20)
+    rotate = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    viewer.add_image(
+        array.transpose(2, 1, 0), name="scan", scale=(3, 1, 1.5), rotate=rotate, translate=(5, 6, 7), units="mm"
+    )
+    desk = Desk(qtbot, viewer)
+    yield desk
+    desk.engine.gate.set()
+    desk.controller.close()
