@@ -2,15 +2,17 @@
 
     python benchmarks/memory.py [--dtype int16]
 
-A blob of random shape and size in noise, prompted by box, clicks and a mask; the largest box is the whole volume. Peak
-memory is that of the process above what it held after importing and one tiny prompt, as a multiple of the volume, with
-the volume itself counted.
+A blob of random shape in noise, prompted by boxes and clicks, each session in a process of its own; the largest box is
+the whole volume. Peak memory is that of the process above what it held after importing and one tiny prompt, as a
+multiple of the volume, with the volume itself counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -42,35 +44,46 @@ def make_image(dtype: str) -> np.ndarray:
     return out
 
 
-def main() -> None:
-    """Run and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dtype", default="int16")
-    arguments = parser.parse_args()
+BOX = Box((64, 64, 32), (191, 191, 95))
+SESSIONS: dict[str, list[Prompt]] = {
+    "box, 25 % of each axis": [Box((96, 96, 48), (160, 160, 80))],
+    "box, half of each axis": [BOX],
+    "the same, then a positive click": [BOX, Point((128, 128, 64))],
+    "the same, then a negative click": [BOX, Point((128, 128, 64)), Point((70, 70, 40), positive=False)],
+    "box, the whole volume": [Box((0, 0, 0), (255, 255, 127))],
+    "click alone": [Point((128, 128, 64))],
+}
+
+
+def measure(name: str, dtype: str) -> None:
+    """Print the table row of one session in this process."""
     warm = PromptSession()
-    warm.set_image(Volume(np.random.default_rng(0).standard_normal((24, 24, 24)).astype(arguments.dtype)))
+    warm.set_image(Volume(np.random.default_rng(0).standard_normal((24, 24, 24)).astype(dtype)))
     warm.prompt(Box((6, 6, 6), (17, 17, 17)))
     warm.prompt(Point((11, 11, 11)))
     before = peak_bytes()
-    image = Volume(make_image(arguments.dtype), Affine.from_spacing((1, 1, 1.5)))
+    image = Volume(make_image(dtype), Affine.from_spacing((1, 1, 1.5)))
     session = PromptSession()
     session.set_image(image)
-    prompts: list[tuple[str, Prompt]] = [
-        ("box, 25 % of each axis", Box((96, 96, 48), (160, 160, 80))),
-        ("box, half of each axis", Box((64, 64, 32), (191, 191, 95))),
-        ("positive click", Point((128, 128, 64))),
-        ("negative click", Point((70, 70, 40), positive=False)),
-        ("box, the whole volume", Box((0, 0, 0), (255, 255, 127))),
-        ("click alone", Point((128, 128, 64))),
-    ]
-    print("| prompt | seconds | peak memory, volumes |\n|---|---|---|")
-    for name, prompt in prompts:
-        if isinstance(prompt, Box) or "alone" in name:
-            session.clear()
+    for prompt in SESSIONS[name]:
         started = time.perf_counter()
         session.prompt(prompt)
         seconds = time.perf_counter() - started
-        print(f"| {name} | {seconds:.2f} | {(peak_bytes() - before) / image.array.nbytes:.2f} |")
+    print(f"| {name} | {seconds:.2f} | {(peak_bytes() - before) / image.array.nbytes:.2f} |")
+
+
+def main() -> None:
+    """Run every session in a process of its own and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dtype", default="int16")
+    parser.add_argument("--only", choices=SESSIONS)
+    arguments = parser.parse_args()
+    if arguments.only:
+        measure(arguments.only, arguments.dtype)
+        return
+    print("| session | seconds of its last prompt | peak memory, volumes |\n|---|---|---|", flush=True)
+    for name in SESSIONS:
+        subprocess.run([sys.executable, __file__, "--dtype", arguments.dtype, "--only", name], check=True)
 
 
 if __name__ == "__main__":
