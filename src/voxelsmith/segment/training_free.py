@@ -8,6 +8,8 @@ resolution. It stays as the baseline that learned models must beat, and as the e
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from voxelsmith.core.progress import Job, Progress
@@ -42,12 +44,10 @@ class TrainingFreeEngine:
         check_request(request, self)
         image, prompts, s = request.image, request.prompts, self.settings
         earlier = prompts.mask
+        boxes = [b.clipped(image.grid) for b in prompts.boxes]
         if earlier is not None:
-            box = _union([earlier.box, *(b.clipped(image.grid) for b in prompts.boxes)])
-        elif prompts.boxes:
-            box = _union([b.clipped(image.grid) for b in prompts.boxes])
-        else:
-            box = yield from search_box(image, prompts, s)
+            boxes.append(earlier.box)
+        box = reduce(Box.union, boxes) if boxes else (yield from search_box(image, prompts, s))
         region = Region.over(surroundings(box, prompts, image.grid, s.margin), image.spacing, s.working_voxels)
         start = None if earlier is None else _crop_of(earlier, region)
         strokes = strokes_of(prompts, region)
@@ -73,13 +73,6 @@ class TrainingFreeEngine:
             if isinstance(p, Point | Scribble):
                 _keep_promise(mask, region, p)
         return Segmentation.cropped(request, region.box, mask, self.name)
-
-
-def _union(boxes: list[Box]) -> Box:
-    out = boxes[0]
-    for b in boxes[1:]:
-        out = out.union(b)
-    return out
 
 
 def surroundings(box: Box, prompts: ObjectPrompts, grid: Grid, margin: float) -> Box:
