@@ -33,8 +33,8 @@ _FIXED = 1e4
 class Settings:
     """Parameters of the engine; lengths are shares of the object's smallest half-extent unless said otherwise.
 
-    Chosen by random search, with tight and loose boxes, on a third of the cases of ``benchmarks/prompts.py``; the other
-    two thirds check them.
+    Chosen by random search, with tight and loose boxes, on a third of the development cases of
+    ``benchmarks/prompts.py``; the last choice looked at another third. Its untouched cases served no choice.
     """
 
     working_voxels: int = 40_000
