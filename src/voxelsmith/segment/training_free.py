@@ -15,7 +15,7 @@ import numpy as np
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import Box, Grid, MaskPrompt, ObjectPrompts, Point, Scribble
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.engine import PromptRequest, Segmentation, check_request
+from voxelsmith.segment.engine import PromptRequest, Segmentation, check_request, keep_promises
 from voxelsmith.segment.evidence import BoolArray, FloatArray
 from voxelsmith.segment.extent import search_box
 from voxelsmith.segment.scene import Scene, Settings, finite, strokes_of
@@ -69,9 +69,7 @@ class TrainingFreeEngine:
             probability = scene.tidy(probability)
         yield Progress(1 + len(strokes), 3 + len(strokes), "Settling the surface")
         mask = _at_full_resolution(image, region, scene, probability, start)
-        for p in prompts.prompts:
-            if isinstance(p, Point | Scribble):
-                _keep_promise(mask, region, p)
+        keep_promises(mask, region.box, prompts)
         return Segmentation.cropped(request, region.box, mask, self.name)
 
 
@@ -91,13 +89,6 @@ def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
     at = tuple(slice(a - o, b - o + 1) for a, b, o in zip(earlier.box.lo, earlier.box.hi, region.box.lo, strict=True))
     out[at] = earlier.mask
     return out
-
-
-def _keep_promise(mask: BoolArray, region: Region, prompt: Point | Scribble) -> None:
-    """Put the voxels that the user clicked or painted on the side asked for; a later prompt has the last word."""
-    voxels = (np.array([prompt.voxel]) if isinstance(prompt, Point) else prompt.voxels) - region.box.lo
-    voxels = voxels[((voxels >= 0) & (voxels < mask.shape)).all(axis=1)]
-    mask[tuple(voxels.T)] = prompt.positive
 
 
 def _at_full_resolution(
