@@ -32,6 +32,10 @@ class Commit:
         Their earlier values.
     label, name
         The value written, and what the user calls it.
+    engine
+        Name of the engine that made the mask.
+    threshold
+        Where its probabilities were cut; None if it gave none.
     """
 
     target: npt.NDArray[Any]
@@ -40,6 +44,8 @@ class Commit:
     before: npt.NDArray[Any]
     label: int
     name: str = ""
+    engine: str = ""
+    threshold: float | None = None
 
     @property
     def count(self) -> int:
@@ -106,4 +112,5 @@ def plan_commit(
         )
     view = target[segmentation.box.slices]
     voxels = segmentation.mask if overwrite else segmentation.mask & (view == 0)
-    return Commit(target, segmentation.box, voxels, view[voxels], label, name)
+    threshold = None if segmentation.probability is None else segmentation.threshold
+    return Commit(target, segmentation.box, voxels, view[voxels], label, name, segmentation.engine, threshold)

@@ -48,24 +48,37 @@ class Probability:
     ----------
     region
         Where it lies in the image.
-    values : float16 array of shape ``region.grid``
-        Probabilities, 0 to 1.
+    values : floating array of shape ``region.grid``
+        Probabilities, 0 to 1; engines hand out float16, as sessions keep many of them.
     """
 
     region: Region
-    values: npt.NDArray[np.float16]
+    values: npt.NDArray[np.floating[Any]]
 
     def dense(self) -> FloatArray:
         """Probabilities at the image's own voxels, float32 of the region box's shape."""
         out = np.empty(self.region.box.shape, dtype=np.float32)
-        for part, slab in self.region.expand(self.values.astype(np.float32)):
+        for part, slab in self.region.expand(self.values.astype(np.float32, copy=False)):
             out[part] = slab
         return out
+
+    def fine(self) -> Probability:
+        """The same at the image's own voxels: float32 values, much larger, but cut many times as fast."""
+        region = self.region
+        return Probability(
+            Region(region.box, region.box.shape, np.ones(3), region.spacing / region.factors), self.dense()
+        )
+
+    def on_grid(self, grid: Grid) -> FloatArray:
+        """Probabilities on the whole image, float32; zero outside the region's box."""
+        full = np.zeros(grid, dtype=np.float32)
+        full[self.region.box.slices] = self.dense()
+        return full
 
     def above(self, threshold: float) -> npt.NDArray[np.bool_]:
         """Which voxels of the region's box are more likely than ``threshold``."""
         out = np.empty(self.region.box.shape, dtype=bool)
-        for part, slab in self.region.expand(self.values.astype(np.float32)):
+        for part, slab in self.region.expand(self.values.astype(np.float32, copy=False)):
             np.greater(slab, threshold, out=out[part])
         return out
 
@@ -108,11 +121,25 @@ class Segmentation:
         return replace(out, probability=probability, threshold=threshold)
 
     def at(self, threshold: float) -> Segmentation:
-        """The same answer cut at another threshold, 0 to 1; InputError if the engine gave no probabilities."""
-        if self.probability is None:
-            raise InputError(f"{self.engine} gives no probabilities, so its mask has no threshold to move.")
-        out = Segmentation.cut(self.request, self.probability, self.engine, threshold)
+        """The same answer cut at another threshold, between 0 and 1.
+
+        Raises
+        ------
+        InputError
+            If the threshold is out of range, or the engine gave no probabilities.
+        """
+        check_threshold(threshold)
+        out = Segmentation.cut(self.request, self.require_probability(), self.engine, threshold)
         return replace(out, fingerprint=self.fingerprint)
+
+    def require_probability(self) -> Probability:
+        """What the mask was cut from; InputError if the engine gave no probabilities."""
+        if self.probability is None:
+            raise InputError(
+                f"A threshold and a probability map need probabilities, but the engine {self.engine!r} gives none; "
+                "choose another engine."
+            )
+        return self.probability
 
     @classmethod
     def cropped(cls, request: PromptRequest, region: Box, mask: npt.NDArray[np.bool_], engine: str) -> Segmentation:
@@ -126,6 +153,12 @@ class Segmentation:
         full = np.zeros(grid or self.request.image.grid, dtype=bool)
         full[self.box.slices] = self.mask
         return full
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise an InputError unless a threshold lies between 0 and 1."""
+    if not 0 < threshold < 1:
+        raise InputError(f"A threshold is a probability between 0 and 1, got {threshold:g}; 0.5 is the usual one.")
 
 
 def keep_promises(mask: npt.NDArray[np.bool_], box: Box, prompts: ObjectPrompts) -> None:
@@ -239,9 +272,14 @@ def check_request(request: PromptRequest, engine: Engine) -> None:
     if image.array.dtype.kind not in "iufb":
         raise InputError(f"Prompting needs real numbers, got voxels of type {image.array.dtype}.")
     prompts.check(image.grid)
+    check_readable(prompts, engine)
+    if not (prompts.boxes or prompts.mask or prompts.texts or len(prompts.seeds(True))):
+        raise PromptError("Say where the object is: a box, a point inside it, a scribble on it, or an earlier mask.")
+
+
+def check_readable(prompts: ObjectPrompts, engine: Engine) -> None:
+    """Raise a PromptError if an engine does not understand some of the prompts."""
     foreign = sorted({type(p).__name__ for p in prompts.prompts if type(p) not in engine.accepts})
     if foreign:
         known = ", ".join(sorted(t.__name__ for t in engine.accepts))
         raise PromptError(f"{engine.title} does not read {', '.join(foreign)}; it reads {known}.")
-    if not (prompts.boxes or prompts.mask or prompts.texts or len(prompts.seeds(True))):
-        raise PromptError("Say where the object is: a box, a point inside it, a scribble on it, or an earlier mask.")

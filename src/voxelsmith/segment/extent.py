@@ -68,7 +68,7 @@ def search_box(image: Volume, prompts: ObjectPrompts, settings: Settings) -> Job
         scale = scale or BrightnessScale(working)
         mask, score = _try(working, region, box, prompts, coarse, scale, longest)
         if best is None or score > best[0]:
-            best = (score, _filled(mask, region) if mask.any() else box)
+            best = (score, region.covered(Box.around(mask)) if mask.any() else box)
     if best is None:
         raise InputError("The image is constant around the clicks; there is nothing to segment there.")
     return best[1]
@@ -163,11 +163,3 @@ def _surface(mask: BoolArray, image: FloatArray, scene: Scene) -> tuple[float, f
         faces += area * float(np.count_nonzero(at))
     faces = max(faces, 1e-9)
     return abs(step) / faces, open_edges / faces, cut / faces
-
-
-def _filled(mask: BoolArray, region: Region) -> Box:
-    """The image voxels that the tightest box around a working mask covers."""
-    tight = Box.around(mask)
-    low = np.floor(np.array(tight.lo) * region.factors).astype(int) + region.box.lo
-    high = np.ceil((np.array(tight.hi) + 1) * region.factors).astype(int) + region.box.lo - 1
-    return Box(tuple(low.tolist()), tuple(np.minimum(high, region.box.hi).tolist()))

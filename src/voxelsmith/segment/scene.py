@@ -6,6 +6,7 @@ one region, and how a click changes it. Nothing here knows files, sessions or fu
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -157,6 +158,12 @@ class Scene:
             scale_mm=_half_extent(region, np.array(box.shape) / region.factors),
             settings=settings,
         )
+
+    def branch(self) -> Scene:
+        """A copy that strokes can be added to while this one stays as it is."""
+        twin = copy(self)
+        twin.allowed, twin.bend, twin.fixed = self.allowed.copy(), self.bend.copy(), self.fixed.copy()
+        return twin
 
     def start(self) -> FloatArray:
         """Probabilities from position alone."""

@@ -2,7 +2,8 @@
 
 Owns the state of interactive segmentation, without a window: set the image once, add prompts, get back the box that
 changed and the mask in it. Undo and redo walk over prompts and commits in the order in which they were made. Masks of
-earlier states are kept, so that stepping back computes nothing.
+earlier states are kept, so that stepping back computes nothing; after a change of engine each still says who made it.
+An object's threshold is no step: it says where the probabilities of any of its answers are cut.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ from voxelsmith.core.progress import Job, run_job
 from voxelsmith.core.prompts import Box, ObjectPrompts, Prompt, PromptSet
 from voxelsmith.core.volume import Volume
 from voxelsmith.segment.commit import Commit, plan_commit
-from voxelsmith.segment.engine import Engine, PromptRequest, Segmentation, check_request, make_engine
+from voxelsmith.segment.engine import (
+    Engine,
+    Probability,
+    PromptRequest,
+    Segmentation,
+    check_readable,
+    check_request,
+    check_threshold,
+    make_engine,
+)
+
+USUAL_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +97,11 @@ class PromptSession:
         self.prompts = PromptSet()
         self.active = 1
         self._fingerprints: WeakKeyDictionary[Volume, str] = WeakKeyDictionary()
-        self._results: dict[ObjectPrompts, Segmentation] = {}
+        # The answers of each engine to the same prompts, the one that was shown last at the end.
+        self._results: dict[ObjectPrompts, dict[Engine, Segmentation]] = {}
         self._shown: dict[int, Segmentation] = {}
+        self._thresholds: dict[int, float] = {}
+        self._fine: tuple[Probability, Probability] | None = None
         self._steps: list[Step] = []
         self._at = 0
 
@@ -126,9 +141,42 @@ class PromptSession:
             self.replace((), obj)
 
     def use_engine(self, engine: Engine) -> None:
-        """Compute with another engine from now on; prompts and commits stay."""
+        """Compute with another engine from now on; prompts, commits and masks stay, each with the engine that made it.
+
+        If it has answered the active object's present prompts before, :meth:`refresh` shows that answer again.
+
+        Raises
+        ------
+        PromptError
+            If it does not read the active object's prompts; nothing has changed then.
+        """
+        prompts = self.prompts[self.active]
+        check_readable(prompts, engine)
         self.engine = engine
-        self._results.clear()
+        answers = self._results.get(prompts, {})
+        if engine in answers:
+            answers[engine] = answers.pop(engine)
+
+    def threshold(self, obj: int | None = None) -> float:
+        """Where the probabilities of an object (default: the active one) are cut."""
+        return self._thresholds.get(self.active if obj is None else obj, USUAL_THRESHOLD)
+
+    def set_threshold(self, value: float, obj: int | None = None) -> Update:
+        """Cut the probabilities of an object (default: the active one) elsewhere, without computing them again.
+
+        It holds for the object's later answers too, and is no step of undo and redo.
+
+        Raises
+        ------
+        InputError
+            If the value is not between 0 and 1, or the mask shown comes from an engine without probabilities.
+        """
+        check_threshold(value)
+        obj = self.active if obj is None else obj
+        if obj in self._shown:
+            self._shown[obj].require_probability()
+        self._thresholds[obj] = value
+        return self.refresh(obj)
 
     def request(self, obj: int | None = None) -> PromptRequest:
         """The frozen request that stands for an object's present prompts."""
@@ -140,17 +188,21 @@ class PromptSession:
     def compute(self, obj: int | None = None) -> Job[Segmentation]:
         """Job that answers the prompts as they are at this call; hand its result to :meth:`show`."""
         request = self.request(obj)
-        return self._answer(request, self.engine, self._results.get(request.prompts))
+        known = self._results.get(request.prompts, {}).get(self.engine)
+        return self._answer(request, self.engine, known, self.threshold(obj))
 
-    def _answer(self, request: PromptRequest, engine: Engine, known: Segmentation | None) -> Job[Segmentation]:
+    def _answer(
+        self, request: PromptRequest, engine: Engine, known: Segmentation | None, threshold: float
+    ) -> Job[Segmentation]:
         if known is not None:
             return known
         fingerprints = self._fingerprints
         if request.image not in fingerprints:
             fingerprints[request.image] = request.image.fingerprint()
         fingerprint = fingerprints[request.image]
-        result = yield from engine.segment(request)
-        return replace(result, fingerprint=fingerprint)
+        result = replace((yield from engine.segment(request)), fingerprint=fingerprint)
+        uncut = result.probability is None or result.threshold == threshold
+        return result if uncut else result.at(threshold)
 
     def show(self, result: Segmentation) -> Update:
         """Take in a result; one that answers an outdated request, or is another engine's, changes nothing."""
@@ -158,13 +210,15 @@ class PromptSession:
         current = request.image is self._image and request.prompts is self.prompts[obj]
         if not current or result.engine != self.engine.name:
             return Update(obj, None, None)
-        self._results[request.prompts] = result
+        answers = self._results.setdefault(request.prompts, {})
+        answers.pop(self.engine, None)
+        answers[self.engine] = result
         return self.refresh(obj)
 
     def refresh(self, obj: int | None = None) -> Update:
         """Bring what is shown of an object up to its present prompts, as far as the mask is known."""
         obj = self.active if obj is None else obj
-        old, new = self._shown.pop(obj, None), self._results.get(self.prompts[obj])
+        old, new = self._shown.pop(obj, None), self._latest(obj)
         if new is not None:
             self._shown[obj] = new
         boxes = [s.box for s in (old, new) if s is not None]
@@ -172,6 +226,23 @@ class PromptSession:
             return Update(obj, None, None)
         changed = boxes[0] if len(boxes) == 1 else boxes[0].union(boxes[1])
         return Update(obj, changed, self._cut(obj, changed))
+
+    def _latest(self, obj: int) -> Segmentation | None:
+        """The latest answer to an object's present prompts, cut at its threshold."""
+        answers = self._results.get(self.prompts[obj])
+        if not answers:
+            return None
+        engine, latest = next(reversed(answers.items()))
+        if latest.probability is not None and latest.threshold != self.threshold(obj):
+            cut = replace(latest, probability=self._in_detail(latest.probability)).at(self.threshold(obj))
+            answers[engine] = replace(cut, probability=latest.probability)
+        return answers[engine]
+
+    def _in_detail(self, probability: Probability) -> Probability:
+        """At the voxels of the image; kept until another one is asked for, as thresholds are moved back and forth."""
+        if self._fine is None or self._fine[0] is not probability:
+            self._fine = (probability, probability.fine())
+        return self._fine[1]
 
     def _cut(self, obj: int, box: Box) -> npt.NDArray[np.bool_]:
         shown = self._shown.get(obj)
@@ -197,6 +268,11 @@ class PromptSession:
         shown = self.segmentation(obj)
         return np.zeros(self.image.grid, dtype=bool) if shown is None else shown.on_grid()
 
+    def probability(self, obj: int | None = None) -> Probability | None:
+        """The probabilities, at the image's own voxels, that an object's mask was cut from; None if there are none."""
+        shown = self.segmentation(obj)
+        return None if shown is None or shown.probability is None else self._in_detail(shown.probability)
+
     def commit(
         self, target: npt.NDArray[Any], label: int | None = None, *, name: str = "", overwrite: bool = False
     ) -> Commit:
@@ -215,6 +291,7 @@ class PromptSession:
         commit.apply()
         self._push(CommitStep(self.active, commit))
         self.active = self._next_object()
+        self._thresholds.pop(self.active, None)
         return commit
 
     def _next_object(self) -> int:

@@ -49,7 +49,7 @@ class TrainingFreeEngine:
             boxes.append(earlier.box)
         box = reduce(Box.union, boxes) if boxes else (yield from search_box(image, prompts, s))
         region = Region.over(surroundings(box, prompts, image.grid, s.margin), image.spacing, s.working_voxels)
-        start = None if earlier is None else _crop_of(earlier, region)
+        start = None if earlier is None else crop_of(earlier, region)
         strokes = strokes_of(prompts, region)
         if start is not None and not strokes:
             return Segmentation.cropped(request, region.box, start, self.name)
@@ -83,7 +83,7 @@ def surroundings(box: Box, prompts: ObjectPrompts, grid: Grid, margin: float) ->
     return out.clipped(grid)
 
 
-def _crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
+def crop_of(earlier: MaskPrompt, region: Region) -> BoolArray:
     """The earlier mask on the region's box, which holds all of it."""
     out = np.zeros(region.box.shape, dtype=bool)
     at = tuple(slice(a - o, b - o + 1) for a, b, o in zip(earlier.box.lo, earlier.box.hi, region.box.lo, strict=True))

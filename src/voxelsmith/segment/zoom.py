@@ -128,11 +128,19 @@ class Region:
             return
         w0, w1, w2 = (_linear_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
         for part in _slabs(self.box.shape, self.box.shape[1] * self.box.shape[2]):
-            yield part, np.matmul(w1, np.tensordot(w0[part], working, axes=1)) @ w2.T
+            used = np.flatnonzero(w0[part].any(axis=0))
+            near = slice(int(used[0]), int(used[-1]) + 1)
+            yield part, np.matmul(w1, np.tensordot(w0[part, near], working[near], axes=1)) @ w2.T
 
     def to_working(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Working-grid coordinates of voxel indices of the image, shape (..., 3)."""
         return (np.asarray(index, dtype=np.float64) - self.box.lo + 0.5) / self.factors - 0.5
+
+    def covered(self, working: Box) -> Box:
+        """The voxels of the image that a box of working voxels covers, also in part."""
+        low = np.floor(np.array(working.lo) * self.factors).astype(int) + self.box.lo
+        high = np.ceil((np.array(working.hi) + 1) * self.factors).astype(int) + self.box.lo - 1
+        return Box(tuple(low.tolist()), tuple(np.minimum(high, self.box.hi).tolist()))
 
     def nearest(self, index: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Working voxel that holds each voxel index of the image, shape (..., 3), clipped to the region."""

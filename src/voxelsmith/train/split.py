@@ -18,7 +18,7 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.volume import Volume
 from voxelsmith.io import read, read_labels
-from voxelsmith.train.sample import Labels
+from voxelsmith.train.sample import Annotated, Labels
 
 USES = ("train", "validate", "test")
 _KEYS = {"use", "group", "patient", "image", "labels"}
@@ -59,6 +59,13 @@ class Entry:
         if self.image is None:
             raise InputError(f"{self.name} has labels only; it serves synthetic images.")
         return _read_volume(self.image)
+
+    def read_map(self) -> Annotated:
+        """The labels alone, with an empty image; InputError if there are none."""
+        if self.labels is None:
+            raise InputError(f"{self.name} has no labels to make images from.")
+        labels = np.asarray(read_labels(self.labels).array)
+        return Annotated(np.zeros(labels.shape, np.float32), labels, read_labels(self.labels).spacing, self.name)
 
     def read_labels(self) -> Labels | None:
         """The labels on the image's grid, or None."""

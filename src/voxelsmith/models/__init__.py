@@ -1,0 +1,1 @@
+"""Networks: torch modules and nothing else, tensors in and tensors out."""

@@ -1,0 +1,140 @@
+"""The embedded promptable network.
+
+Owns a compact residual 3-D U-Net (Ronneberger et al., MICCAI 2015; residual blocks as in Isensee et al., MICCAI 2024)
+which corrects a first guess of the mask, as the R-Net of DeepIGeoS does (Wang et al., IEEE TPAMI 2019): its output is
+added to the log-odds of the guess, and before any training it returns the guess itself. Most of its work happens at
+half resolution, so that a pass stays affordable on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CHANNELS = ("image", "focus", "guess", "box", "positive", "negative")
+"""What the channels of the input hold; see :mod:`voxelsmith.segment.prompted_region`."""
+
+_GUESS = CHANNELS.index("guess")
+_SURE = 0.01
+# Larger than usual: windows of a few voxels are nearly uniform on coarse levels, and their gradients would explode.
+_EPS = 1e-3
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Size of the network.
+
+    Parameters
+    ----------
+    widths
+        Channels at each level, the finest first.
+    stem
+        How much coarser the finest level is than the input: 1 or 2.
+    detail
+        Channels of the last block at full resolution, when ``stem`` is 2.
+    groups
+        Groups of the normalisation.
+    """
+
+    widths: tuple[int, ...] = (24, 48, 96, 128)
+    stem: int = 2
+    detail: int = 8
+    groups: int = 8
+
+    @property
+    def multiple(self) -> int:
+        """The network works on grids whose every axis is a multiple of this; others are padded to one."""
+        return int(self.stem * 2 ** (len(self.widths) - 1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a checkpoint or a file's metadata."""
+        return asdict(self)
+
+
+class _Block(nn.Module):
+    """Two convolutions around which the input is carried on."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, width, eps=_EPS)
+        self.second = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, width, eps=_EPS)
+        nn.init.zeros_(self.norm2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # oneDNN's bfloat16 gradient of the weights reads unset memory where the first axis has two voxels (torch 2.13).
+        broken = x.device.type == "cpu" and x.shape[2] == 2
+        enabled = torch.is_autocast_enabled(x.device.type) and not broken
+        with torch.autocast(x.device.type, dtype=torch.get_autocast_dtype(x.device.type), enabled=enabled):
+            x = x.float() if broken else x
+            y = functional.relu(self.norm1(self.first(x)))
+            out: Tensor = functional.relu(x + self.norm2(self.second(y)))
+        return out
+
+
+class PromptableNet(nn.Module):
+    """Image, prompt maps and a guess in; logits of the mask out.
+
+    Parameters
+    ----------
+    architecture
+        Its size.
+    """
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = a = architecture or Architecture()
+        inputs = len(CHANNELS)
+        pairs = list(zip(a.widths[:-1], a.widths[1:], strict=True))
+        kernel = 4 if a.stem == 2 else 3
+        self.stem = nn.Conv3d(inputs, a.widths[0], kernel, stride=a.stem, padding=1)
+        self.encoder = nn.ModuleList(_Block(w, a.groups) for w in a.widths)
+        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in reversed(pairs))
+        self.decoder = nn.ModuleList(_Block(fine, a.groups) for fine, _ in reversed(pairs))
+        last = a.widths[0]
+        if a.stem == 2:
+            self.to_full = nn.ConvTranspose3d(a.widths[0], a.detail, 2, stride=2)
+            self.detail = nn.Conv3d(a.detail + inputs, a.detail, 3, padding=1)
+            last = a.detail
+        self.head = nn.Conv3d(last, 1, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits.
+
+        Parameters
+        ----------
+        x : float tensor, shape (B, 6, I, J, K)
+            The :data:`CHANNELS`, on any grid.
+
+        Returns
+        -------
+        float32 tensor, shape (B, 1, I, J, K)
+        """
+        grid = x.shape[2:]
+        beyond = [-n % self.architecture.multiple for n in grid]
+        x = functional.pad(x, [0, beyond[2], 0, beyond[1], 0, beyond[0]], mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        y = self.stem(x)
+        passed = []
+        for level, block in enumerate(self.encoder):
+            y = block(y)
+            if level < len(self.down):
+                passed.append(y)
+                y = self.down[level](y)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            y = block(up(y) + passed.pop())
+        if self.architecture.stem == 2:
+            y = functional.relu(self.to_full(y))
+            y = functional.relu(self.detail(torch.cat([y, x.to(y.dtype)], dim=1)))
+        guess = x[:, _GUESS : _GUESS + 1].float().clamp(_SURE, 1 - _SURE)
+        logits = torch.logit(guess) + self.head(y).float()
+        answer: Tensor = logits[:, :, : grid[0], : grid[1], : grid[2]]
+        return answer
