@@ -18,6 +18,7 @@ import numpy.typing as npt
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.volume import Volume
 from voxelsmith.io import read, read_labels
+from voxelsmith.train.split import entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,28 @@ def untouched() -> Iterator[Case]:
             mask = labels.mask(value)
             if mask.sum() > 300:
                 yield Case(group, f"{image_path.stem} {value}", image, mask)
+
+
+def held_out(group: str = "") -> Iterator[Case]:
+    """The test entries of the split that the embedded network was trained by: patients that no training saw.
+
+    Every object above 300 voxels; of the nuclei every third. Gliomas count as whole tumour in FLAIR, and as tumour core
+    and enhancing tumour in T1c. ``group`` takes one group alone.
+    """
+    for entry in entries(data_folder()):
+        if entry.use != "test" or group not in ("", entry.group):
+            continue
+        image, labels = entry.read_image(), entry.read_labels()
+        if entry.group == "Glioma":
+            parts = {"WT": (1, 2, 3, 4)} if "flair" in entry.name else {"TC": (1, 3, 4), "ET": (4,)}
+        else:
+            values, sizes = np.unique(labels, return_counts=True)
+            values = values[(values > 0) & (sizes > 300)][:: 3 if entry.group == "Nuclei" else 1]
+            parts = {str(value): (value,) for value in values.tolist()}
+        for part, values in parts.items():
+            truth = np.isin(labels, values)
+            if truth.sum() > 300:
+                yield Case(entry.group, f"{entry.name} {part}", image, truth)
 
 
 def development_cases() -> Iterator[Case]:

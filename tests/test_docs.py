@@ -49,9 +49,18 @@ def test_commands_run_as_written_and_json_fields_are_named(page, capsys):
             assert [field for field in fields if f"`{field}`" not in contract] == []
 
 
+def leaves(group, prefix=""):
+    """Commands with their full names, also those inside groups."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
 def test_the_contract_names_every_command_and_option():
     text = CONTRACT.read_text(encoding="utf-8")
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in leaves(typer.main.get_command(app)):
         assert f"\n## {name}\n" in text
         options = [option for p in command.params for option in (*p.opts, *p.secondary_opts) if option.startswith("-")]
         assert options

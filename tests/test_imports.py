@@ -8,7 +8,21 @@ import sys
 
 import pytest
 
-HEAVY = ("dask", "monai", "napari", "nibabel", "pydicom", "qtpy", "SimpleITK", "skimage", "superqt", "torch", "zarr")
+HEAVY = (
+    "dask",
+    "monai",
+    "napari",
+    "nibabel",
+    "numba",
+    "pydicom",
+    "qtpy",
+    "safetensors",
+    "SimpleITK",
+    "skimage",
+    "superqt",
+    "torch",
+    "zarr",
+)
 
 
 def heavy_modules_after(statement: str) -> set[str]:
@@ -35,7 +49,32 @@ def test_the_registry_imports_formats_lazily(module: str) -> None:
 
 
 def test_the_command_line_starts_without_napari_qt_or_torch() -> None:
-    assert not heavy_modules_after("import voxelsmith.cli") & {"monai", "napari", "qtpy", "superqt", "torch"}
+    loaded = heavy_modules_after("import voxelsmith.cli")
+    assert not loaded & {"monai", "napari", "numba", "qtpy", "safetensors", "superqt", "torch"}
+
+
+def test_the_list_of_engines_and_weights_loads_neither() -> None:
+    loaded = heavy_modules_after(
+        "from voxelsmith.segment.engine import engine_infos\n"
+        "from voxelsmith.weights import entries\n"
+        "assert engine_infos()\n"
+        "entries()\n"
+    )
+    assert not loaded & {"monai", "napari", "numba", "safetensors", "torch"}
+
+
+def test_no_module_of_the_plugin_imports_torch() -> None:
+    """Numba is not asked about: napari loads it where it is installed."""
+    loaded = heavy_modules_after(
+        "import importlib, pkgutil\n"
+        "import voxelsmith.plugin as plugin\n"
+        "names = [m.name for m in pkgutil.walk_packages(plugin.__path__, 'voxelsmith.plugin.')]\n"
+        "assert 'voxelsmith.plugin.docks.prompt.controller' in names, names\n"
+        "for name in names:\n"
+        "    importlib.import_module(name)\n"
+    )
+    assert "napari" in loaded
+    assert not loaded & {"monai", "safetensors", "torch"}
 
 
 def test_loading_the_manifest_imports_neither_torch_nor_the_plugin() -> None:
@@ -46,7 +85,7 @@ def test_loading_the_manifest_imports_neither_torch_nor_the_plugin() -> None:
         "assert manifest.contributions.widgets, 'the manifest offers no widget'\n"
         "assert 'voxelsmith.plugin' not in sys.modules\n"
     )
-    assert not loaded & {"monai", "nibabel", "SimpleITK", "torch"}
+    assert not loaded & {"monai", "nibabel", "safetensors", "SimpleITK", "torch"}
 
 
 def test_opening_a_viewer_with_the_plugin_imports_none_of_its_heavy_libraries() -> None:
@@ -59,4 +98,4 @@ def test_opening_a_viewer_with_the_plugin_imports_none_of_its_heavy_libraries() 
     )
     loaded = heavy_modules_after(script)
     assert "napari" in loaded
-    assert not loaded & {"monai", "nibabel", "pydicom", "SimpleITK", "torch", "zarr"}
+    assert not loaded & {"monai", "nibabel", "pydicom", "safetensors", "SimpleITK", "torch", "zarr"}

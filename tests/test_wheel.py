@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from voxelsmith.io.samples import SAMPLES
+from voxelsmith.weights import entries
 
 ROOT = Path(__file__).resolve().parents[1]
 LICENSES = {"mni.txt", "mricron-data.txt", "pyradiomics.txt", "voxelsmith.txt"}
@@ -66,6 +67,13 @@ def test_sample_data_stay_small(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         size = sum(i.file_size for i in archive.infolist() if i.filename.startswith("voxelsmith/sample_data/"))
     assert size < 12e6
+
+
+def test_the_weights_ship_with_manifest_and_cards(names: set[str]) -> None:
+    folder = "voxelsmith/weights/"
+    assert f"{folder}manifest.json" in names
+    expected = {f"{folder}files/{name}" for entry in entries() for name in (entry.file, entry.card)}
+    assert {name for name in names if name.startswith(f"{folder}files/")} == expected
 
 
 def test_nothing_but_the_package_ships(names: set[str]) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from blob import BlobEngine, offer
 from voxelsmith.cli import app, run, segment
 from voxelsmith.core.errors import ResourceError
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import Cancelled
+from voxelsmith.core.prompts import Point
 from voxelsmith.core.volume import Volume
-from voxelsmith.io import read_labels
+from voxelsmith.io import read, read_labels
+from voxelsmith.segment.session import PromptSession
 
 SHAPE, CENTRE = (30, 26, 16), np.array([14, 12, 8])
 SPACING = np.array([1.0, 1.0, 2.0])
@@ -124,6 +127,7 @@ def test_json_is_one_object(command, image, out):
     assert done.record["voxels"] == mask.sum()
     assert done.record["volume_ml"] == pytest.approx(mask.sum() * SPACING.prod() / 1000)
     assert done.record["engine"] == "training-free"
+    assert done.record["threshold"] is done.record["probability"] is None
     assert done.record["out"] == str(out)
     assert len(done.record["image_fingerprint"]) == 32
 
@@ -152,6 +156,34 @@ def test_an_earlier_mask_is_corrected_by_a_click(command, image, nifti, out):
     start = nifti(half.astype(np.uint8), "start.nii.gz", affine=np.diag([*SPACING, 1]))
     assert command("segment", image, "--out", out, "--init", start, "--point", "18,12,8").status == 0
     assert dice(TRUTH, mask_in(out)) > dice(TRUTH, half)
+
+
+def test_a_threshold_cuts_the_probabilities_that_are_written(command, nifti, monkeypatch, out, tmp_path):
+    offer(monkeypatch, BlobEngine)
+    image, likely = nifti(ARRAY, affine=oblique_las(), sform=2, qform=1), tmp_path / "likely.nii.gz"
+    arguments = ["--model", "blob", "--point", CLICK, "--threshold", "0.3", "--probability", likely, "--json"]
+    done = command("segment", image, "--out", out, *arguments)
+    assert done.status == 0, done.err
+    assert (done.record["threshold"], done.record["probability"]) == (0.3, str(likely))
+    written, source = nib.load(likely), nib.load(image)
+    assert written.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(written.affine, source.affine)
+    assert (written.header["sform_code"], written.header["qform_code"]) == (2, 1)
+    values = np.asarray(written.dataobj)
+    assert 0.9 < values.max() <= 1
+    np.testing.assert_array_equal(mask_in(out) == 1, values > 0.3)
+    session = PromptSession(BlobEngine())
+    session.set_image(read(image))
+    session.prompt(Point((14, 12, 8)))
+    session.set_threshold(0.3)
+    np.testing.assert_array_equal(mask_in(out) == 1, session.mask())
+
+
+def test_mask_and_probabilities_need_two_files(refused, image, monkeypatch, out):
+    offer(monkeypatch, BlobEngine)
+    arguments = ["--model", "blob", "--point", CLICK, "--probability", out]
+    assert "two files" in refused("segment", image, "--out", out, *arguments)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii"])
@@ -233,6 +265,9 @@ def test_a_label_map_can_be_the_image(command, nifti, out):
         (["--box", BOX, "--device", "abacus"], "--device"),
         (["--box", BOX, "--frame", "one"], "--frame"),
         (["--shape", "round"], "--shape"),
+        (["--box", BOX, "--threshold", "0.4"], "'training-free' gives none"),
+        (["--box", BOX, "--threshold", "1.2"], "between 0 and 1"),
+        (["--box", BOX, "--probability", "map.nii.gz"], "'training-free' gives none"),
     ],
 )
 def test_wrong_use_is_told_and_nothing_is_written(refused, image, out, prompts, sentence):

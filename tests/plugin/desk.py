@@ -46,13 +46,14 @@ class ThresholdEngine:
 class Desk:
     """A viewer with a controller on it."""
 
-    def __init__(self, qtbot, viewer):
+    def __init__(self, qtbot, viewer, engine=None):
         self.qtbot, self.viewer = qtbot, viewer
         self.view = MagicMock(spec=PromptDock)
+        self.view.probability_wanted = False
         self.view.live, self.view.overwrite, self.view.only_selected, self.view.object_name = True, False, False, ""
         self.view.press.side_effect = lambda action: self.controller.do(action)
         self.runner = JobRunner(viewer)
-        self.engine = ThresholdEngine()
+        self.engine = ThresholdEngine() if engine is None else engine
         self.controller = PromptController(self.view, viewer, self.runner, self.engine)
 
     @property

@@ -5,7 +5,7 @@ import pytest
 from desk import BRIGHT, Desk, bright_block
 
 from voxelsmith.core.prompts import Box, Point
-from voxelsmith.plugin.docks.prompt.controller import NEW_TARGET
+from voxelsmith.plugin.docks.prompt.choices import NEW_TARGET
 from voxelsmith.plugin.layers import from_ijk, label_names, labels_like, to_stored
 
 
@@ -23,7 +23,8 @@ def test_start_makes_prompt_layers_on_the_image(desk):
     assert image.locked
     assert desk.viewer.layers.selection.active is desk.layers["points"]
     assert desk.layers["points"].mode == "add"
-    desk.view.set_engine.assert_called_with("Threshold")
+    infos, chosen = desk.view.set_engines.call_args.args
+    assert (infos[0].title, chosen) == ("Threshold", "threshold")
 
 
 def test_start_without_an_image_says_so(qtbot, viewer, told):
@@ -252,11 +253,11 @@ def test_a_target_on_another_grid_is_refused(desk, told):
     other = desk.viewer.add_labels(np.zeros((14, 24, 20), np.uint8), name="other", scale=(2, 2, 2))
     desk.start().click((9, 10, 6))
     desk.settle()
-    desk.controller.choose("target", "other")
+    desk.controller.choices.choose("target", "other")
     desk.controller.do("accept")
     assert "must lie on the grid" in told[-1]
     assert not other.data.any()
-    desk.controller.choose("target", NEW_TARGET)
+    desk.controller.choices.choose("target", NEW_TARGET)
     desk.controller.do("accept")
     assert desk.viewer.layers["scan · labels"].data.any()
 
@@ -265,7 +266,7 @@ def test_accepting_before_the_answer_is_refused(desk, told):
     target = labels_like(desk.viewer.layers["scan"], name="target")
     desk.viewer.add_layer(target)
     desk.start()
-    desk.controller.choose("target", "target")
+    desk.controller.choices.choose("target", "target")
     desk.engine.gate.clear()
     desk.click((9, 10, 6))
     desk.controller.do("accept")
@@ -307,7 +308,7 @@ def test_start_from_a_mask_on_the_same_grid(desk):
     layer = labels_like(desk.viewer.layers["scan"], mask, name="rough")
     desk.viewer.add_layer(layer)
     desk.start()
-    desk.controller.choose("mask", "rough")
+    desk.controller.choices.choose("mask", "rough")
     desk.controller.do("mask")
     desk.qtbot.waitUntil(lambda: bool(desk.live.prompts))
     (prompt,) = desk.live.prompts
@@ -323,7 +324,7 @@ def test_start_from_a_mask_on_another_grid_resamples_and_says_so(desk):
     desk.viewer.add_labels(np.ascontiguousarray(coarse), name="coarse", scale=layer.scale * 2, **placement)
     desk.start()
     desk.controller.set_live(False)
-    desk.controller.choose("mask", "coarse")
+    desk.controller.choices.choose("mask", "coarse")
     desk.controller.do("mask")
     desk.qtbot.waitUntil(lambda: bool(desk.live.prompts))
     (prompt,) = desk.live.prompts
@@ -335,7 +336,7 @@ def test_start_from_a_mask_on_another_grid_resamples_and_says_so(desk):
 def test_a_mask_elsewhere_in_space_is_refused(desk, told):
     desk.viewer.add_labels(np.ones((4, 4, 4), np.uint8), name="far", translate=(900, 900, 900), units="mm")
     desk.start()
-    desk.controller.choose("mask", "far")
+    desk.controller.choices.choose("mask", "far")
     desk.controller.do("mask")
     desk.settle()
     assert "do not overlap" in told[-1]
@@ -345,6 +346,6 @@ def test_a_mask_elsewhere_in_space_is_refused(desk, told):
 def test_an_empty_mask_is_refused(desk, told):
     desk.viewer.add_layer(labels_like(desk.viewer.layers["scan"], name="empty"))
     desk.start()
-    desk.controller.choose("mask", "empty")
+    desk.controller.choices.choose("mask", "empty")
     desk.controller.do("mask")
     assert "needs voxels" in told[-1]

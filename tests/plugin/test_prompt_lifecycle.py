@@ -10,7 +10,7 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Progress
 from voxelsmith.core.prompts import Box
 from voxelsmith.plugin.docks.prompt import looks
-from voxelsmith.plugin.docks.prompt.controller import NEW_TARGET
+from voxelsmith.plugin.docks.prompt.choices import NEW_TARGET
 
 
 def test_a_changed_image_ends_the_session_and_keeps_the_preview(desk, told):
@@ -118,7 +118,7 @@ def test_a_second_session_begins_where_the_first_was_finished(desk):
     assert desk.live is None
     assert "not accepted" in desk.status
     desk.viewer.add_image(np.zeros((9, 9, 9)), name="second")
-    desk.controller.choose("image", "second")
+    desk.controller.choices.choose("image", "second")
     desk.start()
     assert desk.live.image.name == "second"
     assert "second · points" in desk.viewer.layers
@@ -130,7 +130,7 @@ def test_the_choices_follow_the_layers(desk):
         return calls[-1][1:]
 
     desk.viewer.add_labels(np.zeros((3, 3, 3), np.uint8), name="seg")
-    desk.controller.choose("target", "seg")
+    desk.controller.choices.choose("target", "seg")
     desk.viewer.layers["seg"].name = "renamed"
     assert offered("target") == ([NEW_TARGET, "renamed"], "renamed")
     desk.start()
@@ -180,7 +180,7 @@ def test_of_a_time_series_the_frame_shown_is_used(qtbot, viewer):
     desk.settle()
     assert Box.around(desk.mask) == BRIGHT
     target = viewer.add_labels(np.zeros_like(frames, dtype=np.uint8), name="all", axis_labels=("t", "k", "j", "i"))
-    desk.controller.choose("target", "all")
+    desk.controller.choices.choose("target", "all")
     desk.controller.do("accept")
     assert target.data[2].any()
     assert not target.data[:2].any()
@@ -191,20 +191,22 @@ def test_of_a_time_series_the_frame_shown_is_used(qtbot, viewer):
     desk.controller.close()
 
 
-def test_an_engine_that_refuses_is_heard_and_the_dock_goes_on(desk, told):
+def test_an_engine_that_refuses_is_heard_and_the_dock_goes_on(qtbot, viewer, told):
     class Picky(ThresholdEngine):
         def segment(self, request):
             yield Progress(0, 1)
             raise InputError("The image is constant; there is nothing to find in it.")
 
-    desk.engine = desk.controller._engine = Picky()
-    desk.start().click((9, 10, 6))
+    viewer.add_image(bright_block(), name="scan")
+    desk = Desk(qtbot, viewer, Picky()).start()
+    desk.click((9, 10, 6))
     desk.settle()
     assert "constant" in told[-1]
     assert "constant" in desk.status
     desk.click((8, 10, 6))
     desk.settle()
     assert len(desk.live.prompts) == 2
+    desk.controller.close()
 
 
 def test_an_image_that_is_too_large_to_be_loaded_is_refused_with_a_sentence(qtbot, viewer, told):

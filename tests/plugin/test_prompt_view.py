@@ -7,8 +7,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton
 
 from voxelsmith.plugin.docks.prompt import keys
+from voxelsmith.plugin.docks.prompt.engine_part import EnginePart
 from voxelsmith.plugin.docks.prompt.targets import Row
 from voxelsmith.plugin.docks.prompt.view import PromptDock
+from voxelsmith.segment.engine import EngineInfo
+
+INFOS = [
+    EngineInfo("a", "Training-free random walk", "Bright things.", "BSD-3-Clause", "0.1 s a prompt", ""),
+    EngineInfo("b", "A learned engine with quite a long title", "All things <3.", "CC-BY-4.0", "2 s a prompt", ""),
+]
 
 
 @pytest.fixture
@@ -22,6 +29,9 @@ def dock(qtbot):
 
 def test_it_fits_into_320_pixels(dock, qtbot):
     dock.set_session(True)
+    dock.set_engines(INFOS, "b")
+    dock.set_maker("Mask by A learned engine with quite a long title, threshold 0.55")
+    dock.set_threshold(0.55, "")
     dock.set_depth("Box depth along k: slices 100 to 228, 151 mm", 100, 228, 512)
     dock.set_accepted([Row(65535, "left lateral ventricle, frontal horn", 1234567, 1234.5, (1, 0, 0, 1))])
     dock.resize(320, 900)
@@ -110,3 +120,69 @@ def test_a_part_folds_under_its_title(dock, qtbot):
     assert dock.mask_button.isVisible()
     title.click()
     assert not dock.mask_button.isVisible()
+
+
+def test_an_engine_is_chosen_by_name_and_described(qtbot):
+    part = EnginePart()
+    qtbot.addWidget(part)
+    with qtbot.assertNotEmitted(part.chosen):
+        part.set_engines(INFOS, "b")
+    assert part.combo.currentText() == INFOS[1].title
+    assert "All things &lt;3. 2 s a prompt · CC-BY-4.0" in part.note.text()
+    part.combo.setCurrentIndex(0)
+    with qtbot.waitSignal(part.chosen) as chosen:
+        part.combo.activated.emit(0)
+    assert chosen.args == ["a"]
+    assert "BSD-3-Clause" in part.note.text()
+
+
+def test_the_threshold_is_moved_and_put_back_unless_there_is_a_reason(dock, qtbot):
+    part = dock.threshold_part
+    assert not part.slider.isEnabled()
+    assert "press Start" in part.slider.toolTip()
+    with qtbot.assertNotEmitted(dock.threshold_chosen):
+        dock.set_threshold(0.7, "")
+    with qtbot.waitSignal(dock.threshold_chosen) as chosen:
+        part.slider.setValue(0.31)
+    assert chosen.args == [0.31]
+    with qtbot.waitSignal(dock.threshold_chosen) as chosen:
+        part.reset_button.click()
+    assert chosen.args == [0.5]
+    dock.set_threshold(0.5, "This engine gives no probabilities")
+    assert not part.slider.isEnabled()
+    assert not part.reset_button.isEnabled()
+    assert part.slider.toolTip() == "This engine gives no probabilities"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(Qt.Key.Key_Right, 0.51), (Qt.Key.Key_Left, 0.49), (Qt.Key.Key_PageUp, 0.6)]
+)
+def test_keys_move_the_threshold(dock, qtbot, key, value):
+    dock.set_threshold(0.5, "")
+    with qtbot.waitActive(dock):
+        dock.show()
+        dock.activateWindow()
+    dock.threshold_part.slider.setFocus()
+    qtbot.keyClick(dock.threshold_part.slider.focusProxy(), key)
+    assert dock.threshold_part.slider.value() == pytest.approx(value)
+
+
+def test_showing_probabilities_is_announced_by_the_user_only(dock, qtbot):
+    with qtbot.waitSignal(dock.probability_toggled) as toggled:
+        dock.threshold_part.box.click()
+    assert toggled.args == [True]
+    assert dock.probability_wanted
+    with qtbot.assertNotEmitted(dock.probability_toggled):
+        dock.set_probability(False)
+    assert not dock.probability_wanted
+
+
+def test_tools_can_be_disabled(dock):
+    dock.set_session(True)
+    dock.set_tools(frozenset({"points"}))
+    assert [tool for tool, button in dock.tool_buttons.items() if button.isEnabled()] == ["points"]
+
+
+def test_an_accepted_object_says_who_made_it(dock):
+    dock.set_accepted([Row(1, "nodule", 10, 1.0, (1, 0, 0, 1), "Mask by Gaussian blob")])
+    assert dock.accepted.topLevelItem(0).toolTip(1) == "Mask by Gaussian blob"

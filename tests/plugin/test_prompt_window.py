@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
+from blob import BlobEngine, offer
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.prompts import Box, Point
 
@@ -80,7 +81,8 @@ def scan(tmp_path):
 
 
 @pytest.fixture
-def window(make_napari_viewer, qtbot, scan):
+def window(make_napari_viewer, qtbot, scan, monkeypatch):
+    offer(monkeypatch, BlobEngine)
     viewer = make_napari_viewer(show=True)
     viewer.open(scan[0], plugin=PLUGIN)
     return Window(viewer, qtbot)
@@ -200,3 +202,28 @@ def test_nothing_of_a_finished_session_stays_in_memory(window):
     window.settle()
     gc.collect()
     assert session() is None
+
+
+def test_another_engine_a_threshold_and_probabilities_in_2d_and_3d(window):
+    dock, layers = window.dock, window.viewer.layers
+    dock.session_button.click()
+    window.live.layers.layers["points"].add((12, 30, 20))
+    window.settle()
+    assert "Training-free" in dock.threshold_part.maker.text()
+    assert not dock.threshold_part.slider.isEnabled()
+    combo = dock.engine_part.combo
+    combo.setCurrentIndex(combo.findText("Gaussian blob"))
+    combo.activated.emit(combo.currentIndex())
+    window.settle()
+    window.settle()
+    assert "Gaussian blob" in dock.threshold_part.maker.text()
+    dock.threshold_part.box.click()
+    size = window.live.layers.mask.sum()
+    dock.threshold_part.slider.setValue(0.2)
+    assert window.live.layers.mask.sum() > size
+    window.viewer.dims.ndisplay = 3
+    window.qtbot.wait(100)
+    assert layers["scan · probability"].data.max() > 0.9
+    dock.session_button.click()
+    window.qtbot.wait(100)
+    assert [layer.name for layer in layers] == ["scan", "scan · not accepted"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from voxelsmith.cli import convert, demo, evaluate, segment
+from voxelsmith.cli import convert, demo, evaluate, segment, train, weights
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.core.progress import Cancelled
 
@@ -31,6 +31,8 @@ app.command("segment")(segment.segment)
 app.command("evaluate")(evaluate.evaluate)
 app.command("convert")(convert.convert)
 app.command("demo")(demo.demo)
+app.add_typer(train.app, name="train")
+app.add_typer(weights.app, name="weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

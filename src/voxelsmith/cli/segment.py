@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Promp
 from voxelsmith.core.volume import LabelVolume, Volume, volume_text
 from voxelsmith.io import read, read_labels, write
 from voxelsmith.jobs.local import run_here
-from voxelsmith.segment.engine import PromptRequest, engine_names, make_engine
+from voxelsmith.segment.engine import PromptRequest, Segmentation, check_threshold, engine_names, make_engine
+from voxelsmith.segment.session import USUAL_THRESHOLD
 
 
 def segment(
@@ -37,6 +39,10 @@ def segment(
     text: Annotated[str | None, typer.Option(help="Name of the object, for models that read text.")] = None,
     init: Annotated[Path | None, typer.Option(help="A mask on the image's grid to start from.")] = None,
     model: Annotated[str | None, typer.Option(help=f"Engine: {', '.join(engine_names())}.")] = None,
+    threshold: Annotated[float, typer.Option(help="Where probabilities are cut, between 0 and 1.")] = USUAL_THRESHOLD,
+    probability: Annotated[
+        Path | None, typer.Option(help="Probability map to write, float32, of engines that give it.")
+    ] = None,
     mm: Annotated[bool, typer.Option("--mm", help="Boxes and points are RAS millimetres, not voxel indices.")] = False,
     frame: Annotated[
         int | None,
@@ -49,6 +55,9 @@ def segment(
 ) -> None:
     """Segment one object from a box, points, a word or an earlier mask."""
     note_device(device, quiet=quiet)
+    check_threshold(threshold)
+    if probability is not None and probability.resolve() == out.resolve():
+        raise InputError(f"The mask and the probability map are two files, but both would be {out}; rename one.")
     volume = image_to_prompt(read(image, series=series), frame)
     to_voxels = volume.affine.inverse() if mm else None
     prompts: list[Prompt] = []
@@ -65,7 +74,13 @@ def segment(
     request = PromptRequest(volume, ObjectPrompts(tuple(prompts)))
     with progress_bar("Segmenting", quiet=quiet or as_json) as show:
         done = run_here(engine.segment(request), title="Segmenting", fingerprint=volume.fingerprint(), on_progress=show)
-    mask = done.result.on_grid()
+    result: Segmentation = done.result
+    if threshold != result.threshold:
+        result = result.at(threshold)
+    mask = result.on_grid()
+    if probability is not None:
+        likely = result.require_probability().on_grid(volume.grid)
+        write(replace(volume, array=likely, name="probability"), probability)
     write(volume.labels(mask.astype(np.uint8), name="mask"), out)
     voxels = int(mask.sum())
     millilitres = voxels * volume.affine.voxel_volume / 1000
@@ -75,6 +90,8 @@ def segment(
         "volume_ml": millilitres,
         "seconds": done.seconds,
         "engine": engine.name,
+        "threshold": None if result.probability is None else result.threshold,
+        "probability": None if probability is None else str(probability),
         "device": "cpu",
         "image_fingerprint": done.fingerprint,
     }

@@ -1,7 +1,7 @@
 """Controller of the Prompt dock: decides.
 
-Owns the choices of layers, the life of a session from Start to Finish, the keys, and what happens when a layer goes or
-the dock closes. The loop inside a session is :mod:`prompting`.
+Owns the choice of the engine, the life of a session from Start to Finish, the keys, and what happens when a layer goes
+or the dock closes. The loop inside a session is :mod:`prompting`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from voxelsmith.core.errors import InputError, StaleResultError
 from voxelsmith.core.progress import run_job
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
-from voxelsmith.plugin.docks.prompt import looks, targets
+from voxelsmith.plugin.docks.prompt import looks, readout, targets
+from voxelsmith.plugin.docks.prompt.choices import LayerChoices
+from voxelsmith.plugin.docks.prompt.engines import EngineRack, prepare, tools_for
 from voxelsmith.plugin.docks.prompt.keys import KEYS, KeyBinder
+from voxelsmith.plugin.docks.prompt.prompt_layers import TOOLS
 from voxelsmith.plugin.docks.prompt.prompting import JOB, Prompting
-from voxelsmith.plugin.docks.prompt.source import Source, image_source, load
+from voxelsmith.plugin.docks.prompt.source import Source, image_source
 from voxelsmith.plugin.layers import stored_axes
 from voxelsmith.plugin.runner import JobRunner
-from voxelsmith.segment.engine import Engine, engine_names, make_engine
+from voxelsmith.segment.engine import Engine
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.prompt.view import PromptDock
 
-NEW_TARGET = "New labels layer"
 _IDLE = "Choose an image and press Start to mark an object in it."
 _GEOMETRY = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
 
@@ -45,13 +47,13 @@ class PromptController:
     runner
         Runs its jobs.
     engine
-        Answers the prompts; default :func:`voxelsmith.segment.engine.make_engine`.
+        The first choice; default that of :func:`voxelsmith.segment.engine.make_engine`.
     """
 
     def __init__(self, view: PromptDock, viewer: Any, runner: JobRunner, engine: Engine | None = None) -> None:
         self._view, self._viewer, self._runner = view, viewer, runner
-        self._engine = engine
-        self._chosen: dict[str, Any] = {"image": None, "mask": None, "target": None}
+        self._rack = EngineRack(runner, engine)
+        self.choices = LayerChoices(view, viewer)
         self._keys: KeyBinder | None = None
         self._was_locked: Any = False
         self._closed = False
@@ -59,12 +61,15 @@ class PromptController:
         self._repair_soon.setSingleShot(True)
         self._repair_soon.timeout.connect(self._repair)
         self.prompting: Prompting | None = None
-        view.choice_made.connect(self.choose)
+        view.choice_made.connect(self.choices.choose)
         view.asked.connect(self.do)
         view.tool_chosen.connect(self.use_tool)
         view.polarity_chosen.connect(self.set_positive)
         view.live_toggled.connect(self.set_live)
         view.depth_chosen.connect(self.set_depth)
+        view.engine_chosen.connect(self.choose_engine)
+        view.threshold_chosen.connect(self.set_threshold)
+        view.probability_toggled.connect(self.show_probability)
         view.closed.connect(self.close)
         events = viewer.layers.events
         events.inserted.connect(self._list_layers)
@@ -76,38 +81,48 @@ class PromptController:
         runner.destroyed.connect(self._let_go)
         keep_upright(viewer)
         view.set_status(_IDLE)
+        readout.clear(view)
+        self._show_engine()
         self._list_layers()
 
     # -- choices -----------------------------------------------------------------------------------------------
 
     def _list_layers(self, event: Any = None) -> None:
-        from napari.layers import Image, Labels
-
-        open_layers = [layer for layer in reversed(self._viewer.layers) if not looks.is_helper(layer)]
-        images = [layer for layer in open_layers if isinstance(layer, Image)]
-        labels = [layer for layer in open_layers if isinstance(layer, Labels)]
-        for kind, layers in (("image", images), ("mask", labels), ("target", labels)):
-            chosen = self._chosen[kind]
-            if chosen not in layers:
-                active = self._viewer.layers.selection.active
-                chosen = active if kind == "image" and active in layers else next(iter(layers), None)
-                self._chosen[kind] = None if kind == "target" else chosen
-            names = [layer.name for layer in layers]
-            now = self._chosen[kind]
-            first = [NEW_TARGET] if kind == "target" else []
-            self._view.set_choices(kind, [*first, *names], now.name if now is not None else None)
+        self.choices.offer()
         self._update()
 
-    def choose(self, kind: str, name: str) -> None:
-        """The user chose a layer by name."""
-        self._chosen[kind] = next((layer for layer in self._viewer.layers if layer.name == name), None)
+    def choose_engine(self, name: str) -> None:
+        """The user chose an engine: a session goes on with it, or the next one begins with it."""
+        if self.prompting is None:
+            self._rack.chosen = name
+        else:
+            with notify.sentences():
+                self._rack.choose(name, self._use_engine, self._update)
+            self._update()
+        self._show_engine()
+
+    def _use_engine(self, engine: Engine) -> None:
+        if self.prompting is not None:
+            with notify.sentences():
+                self.prompting.use_engine(engine)
+            if self.prompting.layers.tool not in tools_for(self.prompting.session.engine):
+                self.use_tool(self._first_tool())
+        self._update()
+
+    def _first_tool(self) -> str:
+        """The first tool that the engine of the session reads."""
+        live = self.prompting
+        return next((tool for tool in TOOLS if live is not None and tool in tools_for(live.session.engine)), TOOLS[0])
+
+    def _show_engine(self) -> None:
+        self._view.set_engines(self._rack.infos, self._rack.chosen)
 
     # -- life of a session -------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start a session on the chosen image."""
         with notify.sentences():
-            image = self._chosen["image"]
+            image = self.choices.image
             if image is None:
                 raise InputError("Prompting needs an image, but none is open; open one, then press Start.")
             other = next((layer for layer in self._viewer.layers if looks.is_helper(layer)), None)
@@ -117,24 +132,33 @@ class PromptController:
                     "or delete its layers, then press Start."
                 )
             source = image_source(image, self._frame_shown(image))
-            if source.in_memory:
-                self._begin(image, run_job(load(source)))
+            name, engine = self._rack.chosen, self._rack.at_hand()
+            if source.in_memory and engine is not None:
+                self._begin(image, run_job(prepare(source, name, engine)))
                 return
-            self._view.set_status(f"Reading {image.name!r} …")
+            what = f"Reading {image.name}" if engine is not None else f"Loading {self._rack.title(name)}"
+            self._view.set_status(f"{what} …")
             self._runner.start(
-                lambda: load(source),
-                title=f"Reading {image.name}",
+                lambda: prepare(source, name, engine),
+                title=what,
                 layers=[image],
                 key=JOB,
                 on_result=partial(self._begin, image),
-                on_error=lambda error: self._view.set_status(str(error)),
-                on_cancelled=lambda: self._view.set_status("Stopped; no session was started."),
+                on_error=lambda error: self._not_begun(str(error)),
+                on_cancelled=lambda: self._not_begun("Stopped; no session was started."),
             )
 
-    def _begin(self, image: Any, source: Source) -> None:
+    def _not_begun(self, why: str) -> None:
+        """Go back to an engine that is there; say why there is no session."""
+        self._rack.go_back()
+        self._show_engine()
+        self._view.set_status(why)
+
+    def _begin(self, image: Any, prepared: tuple[Source, Engine]) -> None:
         """Start the session on an image whose voxels are at hand."""
         with notify.sentences():
-            engine = self._engine or make_engine()
+            source, engine = prepared
+            self._rack.keep(engine)
             self.prompting = Prompting(self._viewer, self._runner, image, source, engine, self._update)
             self._was_locked, image.locked = image.locked, True
             for name in _GEOMETRY:
@@ -142,8 +166,8 @@ class PromptController:
             self.prompting.live = self._view.live
             self._bind_keys()
             self._view.set_session(True)
-            self._view.set_engine(_described(engine))
-            self.use_tool("points")
+            self.use_tool(self._first_tool())
+            self.prompting.show_probability(self._view.probability_wanted)
             self._update()
 
     def _frame_shown(self, image: Any) -> int:
@@ -182,13 +206,13 @@ class PromptController:
             self._keys.close()
             self._keys = None
         kept = looks.kept_preview(live.image, live.layers.layers["preview"].data) if live.layers.mask.any() else None
+        live.map.remove()
         live.layers.remove()
         if kept is not None:
             self._viewer.add_layer(kept)
             why = f"{why} What was not accepted is kept as {kept.name!r}.".strip()
         self._view.set_session(False)
-        self._view.set_depth(None)
-        self._view.set_accepted([])
+        readout.clear(self._view)
         self._view.set_status(why or _IDLE)
 
     def close(self) -> None:
@@ -228,6 +252,9 @@ class PromptController:
         if live.image not in self._viewer.layers:
             self.finish(f"{live.image.name!r} was removed, so its session has ended.")
             return
+        if live.map.is_lost:
+            live.map.remove()
+            self._view.set_probability(False)
         if missing := live.layers.add_missing():
             self._bind_keys()
             live.layers.show_prompts(live.prompts)
@@ -259,6 +286,10 @@ class PromptController:
         """Make a tool the active one."""
         if self.prompting is None:
             return
+        engine = self.prompting.session.engine
+        if tool not in tools_for(engine):
+            self._view.set_status(f"{engine.title} does not read {tool}; choose another tool or engine.")
+            return
         self.prompting.layers.activate(tool)
         self._view.set_tool(tool)
         if tool != "points" and self._viewer.dims.ndisplay == 3:
@@ -284,17 +315,28 @@ class PromptController:
         if self.prompting is not None:
             self.prompting.set_depth(first, last)
 
+    def set_threshold(self, value: float) -> None:
+        """Cut the probabilities of the object elsewhere."""
+        if self.prompting is not None:
+            with notify.sentences():
+                self.prompting.set_threshold(value)
+
+    def show_probability(self, wanted: bool) -> None:
+        """Show the probabilities as a layer, or no longer."""
+        if self.prompting is not None:
+            self.prompting.show_probability(wanted)
+
     def accept(self) -> None:
         """Write the object into the target, which is made first if the user chose a new one."""
         live = self.prompting
         if live is None:
             return
-        target = self._chosen["target"]
+        target = self.choices.target
         if target is None and live.acceptable:
             target = targets.new_target(live.image)
             below = self._viewer.layers.index(live.layers.layers["preview"])
             self._viewer.layers.insert(below, target)
-            self._chosen["target"] = target
+            self.choices.target = target
             self._list_layers()
             live.layers.activate(live.layers.tool)
         if target is None:
@@ -304,8 +346,12 @@ class PromptController:
 
     def start_from_mask(self) -> None:
         """Start the object from the chosen mask."""
-        if self.prompting is not None and self._chosen["mask"] is not None:
-            self.prompting.start_from(self._chosen["mask"], self._view.only_selected)
+        if self.prompting is None or self.choices.mask is None:
+            return
+        if "mask" not in tools_for(self.prompting.session.engine):
+            self._view.set_status("This engine does not start from masks; choose another one.")
+        else:
+            self.prompting.start_from(self.choices.mask, self._view.only_selected)
 
     def _toggle_preview(self) -> None:
         if self.prompting is not None:
@@ -318,26 +364,7 @@ class PromptController:
         live = self.prompting
         if live is None:
             return
-        possible = {
-            "run": bool(live.prompts),
-            "undo": live.session.can_undo,
-            "redo": live.session.can_redo,
-            "reset": bool(live.prompts),
-            "accept": live.acceptable,
-            "mask": self._chosen["mask"] is not None,
-        }
-        self._view.set_possible(frozenset(action for action, can in possible.items() if can))
-        self._view.set_status(live.status)
-        self._view.set_accepted(live.rows())
-        depth = live.depth
-        if depth is None:
-            self._view.set_depth(None)
-        else:
-            thick = (depth.last - depth.first + 1) * depth.thickness
-            title = f"Box depth along {'ijk'[depth.axis]}: slices {depth.first} to {depth.last}, {thick:.4g} mm"
-            self._view.set_depth(title, depth.first, depth.last, depth.count)
-
-
-def _described(engine: Engine) -> str:
-    only = engine.name == engine_names()[0] and len(engine_names()) == 1
-    return f"{engine.title}; no learned model installed" if only else engine.title
+        if not self._rack.loading and self._rack.chosen != live.session.engine.name:
+            self._rack.chosen = live.session.engine.name
+            self._show_engine()
+        readout.show(self._view, live, self.choices.mask is not None)

@@ -119,6 +119,28 @@ def _labels(image: Image, data: Any, kind: str, colors: dict[int, str], opacity:
     return layer
 
 
+def probability_layer(image: Image, data: Any) -> Image:
+    """A layer that glows where the object is likely; ``data`` are probabilities."""
+    from napari.layers import Image as ImageLayer
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    # Unlikely voxels are transparent, so that the map is seen on dark and on bright tissue.
+    colors = np.array(ensure_colormap("inferno").colors)
+    colors[:, 3] = np.linspace(0, 1, len(colors))
+    layer = ImageLayer(
+        data,
+        name=f"{image.name} · probability",
+        colormap=Colormap(colors, name="probability", display_name="probability"),
+        contrast_limits=(0, 1),
+        blending="translucent",
+        opacity=0.7,
+        metadata=_mark("probability"),
+        **placement(image),
+    )
+    layer.locked = True
+    return layer
+
+
 def kept_preview(image: Image, data: Any) -> Labels:
     """An ordinary Labels layer with the mask of a session that ended before it was accepted."""
     return labels_like(image, np.array(data), name=f"{image.name} · not accepted")

@@ -54,6 +54,8 @@ class PromptLayers:
         Scribbles and preview in stored axes; the layers show views of them.
     positive
         Whether what is drawn next says "object"; holding Ctrl turns it round.
+    shown
+        What the preview shows, None if nothing.
     redrawn
         Whether the last change of the box layer moved an outline, rather than adding a rectangle.
     """
@@ -70,7 +72,7 @@ class PromptLayers:
         self._on_change, self._on_error = on_change, on_error
         self.ink = np.zeros(volume.grid, dtype=np.uint8)
         self.mask = np.zeros(volume.grid, dtype=np.uint8)
-        self._mask_box: Box | None = None
+        self.shown: Segmentation | None = None
         self._box: Box | None = None
         self._flipped = False
         self._listening = True
@@ -231,11 +233,10 @@ class PromptLayers:
 
     def show_mask(self, segmentation: Segmentation | None) -> None:
         """Make the preview show a mask, or nothing; only the boxes that change are written."""
-        if self._mask_box is not None:
-            self.mask[self._mask_box.slices] = 0
-        self._mask_box = None
+        if self.shown is not None:
+            self.mask[self.shown.box.slices] = 0
+        self.shown = segmentation
         if segmentation is not None:
-            self._mask_box = segmentation.box
             self.mask[segmentation.box.slices] = segmentation.mask
         self.layers["preview"].refresh()
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.core.errors import PromptError, StaleResultError, VoxelsmithError
+from voxelsmith.core.errors import ModelUnavailableError, PromptError, StaleResultError, VoxelsmithError
 from voxelsmith.core.prompts import Box, MaskPrompt, Prompt
 from voxelsmith.core.volume import volume_text
 from voxelsmith.plugin import notify
-from voxelsmith.plugin.docks.prompt.boxes import DrawnBox
+from voxelsmith.plugin.docks.prompt.depth import Depth, DrawnBoxes
+from voxelsmith.plugin.docks.prompt.probability_map import ProbabilityMap
 from voxelsmith.plugin.docks.prompt.prompt_layers import PromptLayers
 from voxelsmith.plugin.docks.prompt.source import Source, mask_job
-from voxelsmith.plugin.docks.prompt.targets import Accepted, Row, writable_array
+from voxelsmith.plugin.docks.prompt.targets import Accepted, Row, maker_text, writable_array
 from voxelsmith.plugin.docks.prompt.translate import merge, same
-from voxelsmith.plugin.layers import label_names
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.segment.engine import Engine, Segmentation
 from voxelsmith.segment.session import CommitStep, PromptSession
@@ -33,17 +33,6 @@ if TYPE_CHECKING:
 JOB = "prompt"
 """Key of the jobs of a session: a newer one supersedes an older one."""
 _FIRST = "Drag a box around the object, or click on it."
-
-
-@dataclass(frozen=True)
-class Depth:
-    """The depth of the present box: its axis, first and last slice, number of slices, and slice thickness in mm."""
-
-    axis: int
-    first: int
-    last: int
-    count: int
-    thickness: float
 
 
 class Prompting:
@@ -77,11 +66,14 @@ class Prompting:
         self.session = PromptSession(engine)
         self.session.set_image(source.volume)
         self.layers = PromptLayers(viewer, image, source.volume, self._edited, self._refused)
+        self.map = ProbabilityMap(viewer, image, source.volume.grid)
         self.live = True
         self.status = source.note or _FIRST
-        self._drawn: dict[Box, DrawnBox] = {}
+        self._drawn = DrawnBoxes(source.volume)
         self._accepted: list[Accepted] = []
         self._at = 0
+        self._titles = {engine.name: engine.title}
+        self._engine_before: Engine | None = None
 
     # -- prompts -----------------------------------------------------------------------------------------------
 
@@ -106,41 +98,19 @@ class Prompting:
             self.layers.show_prompts(self.prompts, [kind])
 
     def _box_as_drawn(self) -> Box | None:
-        rectangle, old = self.layers.rectangle(), self._drawn_box()
-        if rectangle is None:
-            return None
-        if old is None:
-            drawn = DrawnBox.first(rectangle, self.source.volume.spacing, self.source.volume.grid)
-        elif self.layers.redrawn:
-            drawn = old.reshaped(rectangle)
-        else:
-            drawn = old.extended(rectangle)
-        self._drawn[drawn.box] = drawn
-        return drawn.box
-
-    def _drawn_box(self) -> DrawnBox | None:
-        """How the present box came about; one whose history is unknown has its depth along its thinnest side."""
-        box = self.box
-        if box is None:
-            return None
-        sides = [n * size for n, size in zip(box.shape, self.source.volume.spacing, strict=True)]
-        return self._drawn.get(box, DrawnBox(box, sides.index(min(sides))))
+        rectangle = self.layers.rectangle()
+        return None if rectangle is None else self._drawn.draw(self.box, rectangle, self.layers.redrawn)
 
     @property
     def depth(self) -> Depth | None:
         """Of the present box; None without one, and on images of one slice."""
-        drawn, volume = self._drawn_box(), self.source.volume
-        if drawn is None or volume.grid[drawn.axis] == 1:
-            return None
-        axis, box = drawn.axis, drawn.box
-        return Depth(axis, box.lo[axis], box.hi[axis], volume.grid[axis], float(volume.spacing[axis]))
+        return self._drawn.depth(self.box)
 
     def set_depth(self, first: int, last: int) -> None:
         """Set the depth of the present box."""
-        if (old := self._drawn_box()) is not None:
-            drawn = old.with_depth(first, last)
-            self._drawn[drawn.box] = drawn
-            self._replace(tuple(drawn.box if p == old.box else p for p in self.prompts))
+        if (old := self.box) is not None:
+            new = self._drawn.deepen(old, first, last)
+            self._replace(tuple(new if p == old else p for p in self.prompts))
             self.layers.show_prompts(self.prompts, ["box"])
 
     def _replace(self, prompts: tuple[Prompt, ...]) -> None:
@@ -159,18 +129,30 @@ class Prompting:
 
     # -- answers -----------------------------------------------------------------------------------------------
 
-    def _answer(self) -> None:
-        """Show the mask of the present prompts if it is known; if not, find it out, or wait for Run."""
+    def _answer(self, anew: bool = False) -> None:
+        """Show the mask of the present prompts if it is known; if not, find it out, or wait for Run.
+
+        ``anew`` asks the present engine even if another one has answered.
+        """
         self.session.refresh()
         known = self.session.segmentation()
-        if known is not None or not self.prompts:
+        by_another = anew and known is not None and known.engine != self.session.engine.name
+        if not self.prompts or (known is not None and not by_another):
             self._runner.cancel(JOB)
-            self.layers.show_mask(known)
+            self._show(known)
             self._say(_FIRST if known is None else self._size(known))
         elif self.live:
             self.run(quietly=True)
         else:
-            self._say("The preview shows earlier prompts; press Run.")
+            self._say(f"The preview shows {'another engine' if by_another else 'earlier prompts'}; press Run.")
+
+    def _show(self, segmentation: Segmentation | None) -> None:
+        self.layers.show_mask(segmentation)
+        self._show_map()
+
+    def _show_map(self) -> None:
+        if self.map.layer is not None:
+            self.map.show(self.session.probability())
 
     def run(self, quietly: bool = False) -> None:
         """Answer the present prompts; ``quietly`` says in the status line what is missing, without a notification."""
@@ -178,7 +160,7 @@ class Prompting:
             obj = self.session.request().obj
         except VoxelsmithError as error:
             self._runner.cancel(JOB)
-            self.layers.show_mask(None)
+            self._show(None)
             if not quietly:
                 notify.show(error)
             self._say(str(error))
@@ -190,20 +172,30 @@ class Prompting:
             layers=[self.image],
             key=JOB,
             on_result=lambda result: self._take(result, time.perf_counter() - began),
-            on_error=lambda error: self._say(str(error)),
+            on_error=self._failed,
             on_cancelled=self._stopped,
         )
         self._on_update()
 
     def _take(self, result: Segmentation, seconds: float) -> None:
         self.session.show(result)
-        if self.session.segmentation() is not result:
+        shown = self.session.segmentation()
+        if shown is None or shown.request is not result.request:
             return
-        self.layers.show_mask(result)
-        if result.mask.any():
-            self._say(f"{self._size(result)}, {seconds:.1f} s")
+        self._engine_before = None
+        self._show(shown)
+        if shown.mask.any():
+            self._say(f"{self._size(shown)}, {seconds:.1f} s")
         else:
             self._say("Nothing was found there; add a point on the object, or enlarge the box.")
+
+    def _failed(self, error: Exception) -> None:
+        """Say why there is no answer; an engine whose model turns out to be missing gives way to the one before."""
+        if isinstance(error, ModelUnavailableError) and self._engine_before is not None:
+            before, self._engine_before = self._engine_before, None
+            with suppress(PromptError):
+                self.session.use_engine(before)
+        self._say(str(error))
 
     def _stopped(self) -> None:
         if self.waiting:
@@ -212,6 +204,54 @@ class Prompting:
     def _size(self, shown: Segmentation) -> str:
         count = int(shown.mask.sum())
         return f"{count:,} voxels, {volume_text(count * self.source.volume.affine.voxel_volume)}"
+
+    def use_engine(self, engine: Engine) -> None:
+        """Answer with another engine from now on, the present prompts first.
+
+        Raises
+        ------
+        PromptError
+            If it does not read the present prompts; nothing has changed then.
+        """
+        before = self.session.engine
+        self.session.use_engine(engine)
+        self._engine_before = before
+        self._titles[engine.name] = engine.title
+        self._answer(anew=True)
+
+    def set_threshold(self, value: float) -> None:
+        """Cut the probabilities of the object elsewhere."""
+        self.session.set_threshold(value)
+        shown = self.session.segmentation()
+        if shown is not None:
+            self.layers.show_mask(shown)
+            self._say(self._size(shown) if shown.mask.any() else "Nothing is that likely; lower the threshold.")
+
+    def show_probability(self, wanted: bool) -> None:
+        """Show the probabilities as a layer, or no longer."""
+        if wanted:
+            self.map.add(above=self.layers.layers["preview"])
+            self._show_map()
+        else:
+            self.map.remove()
+
+    @property
+    def made_by(self) -> str:
+        """Which engine made the mask that the preview shows, empty if it shows none."""
+        shown = self.layers.shown
+        if shown is None:
+            return ""
+        return maker_text(self._titles[shown.engine], None if shown.probability is None else shown.threshold)
+
+    @property
+    def why_no_threshold(self) -> str:
+        """Why the threshold cannot be moved, empty if it can."""
+        shown = self.layers.shown
+        if shown is None:
+            return "There is no mask yet; mark an object first"
+        if shown.probability is None:
+            return f"{self._titles[shown.engine]} gives no probabilities, so its mask has no threshold"
+        return ""
 
     @property
     def waiting(self) -> bool:
@@ -269,12 +309,12 @@ class Prompting:
                 raise PromptError("The preview does not answer the latest prompts yet; wait for it or press Run.")
             array = writable_array(target, self.source.volume, self.source.frame)
             commit = self.session.commit(array, name=name, overwrite=overwrite)
-            accepted = Accepted(commit, target, target.data, label_names(target).get(commit.label))
+            accepted = Accepted.written(commit, target)
             self._accepted[self._at :] = [accepted]
             self._at += 1
             accepted.show(applied=True)
             self.layers.show_prompts(self.prompts)
-            self.layers.show_mask(self.session.segmentation())
+            self._show(self.session.segmentation())
             self._say(f"Accepted as label {commit.label} of {target.name!r}. Mark the next object.")
             return True
         return False
@@ -282,7 +322,7 @@ class Prompting:
     def rows(self) -> list[Row]:
         """What was accepted and not taken back."""
         volume = self.source.volume.affine.voxel_volume
-        return [accepted.row(volume) for accepted in self._accepted[: self._at]]
+        return [a.row(volume, self._titles[a.commit.engine]) for a in self._accepted[: self._at]]
 
     def start_from(self, layer: Labels, only_selected: bool) -> None:
         """Start the object from the mask in a Labels layer."""

@@ -10,32 +10,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QColor, QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
-    QGridLayout,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
-    QTreeWidget,
-    QTreeWidgetItem,
     QWidget,
 )
 from superqt import QLabeledRangeSlider
 
-from voxelsmith.core.volume import volume_text
 from voxelsmith.plugin.docks.dock import Dock
 from voxelsmith.plugin.docks.fold import Fold
 from voxelsmith.plugin.docks.prompt import keys
+from voxelsmith.plugin.docks.prompt.accepted_part import AcceptedList
 from voxelsmith.plugin.docks.prompt.controller import PromptController
+from voxelsmith.plugin.docks.prompt.engine_part import EnginePart
+from voxelsmith.plugin.docks.prompt.parts import combo_box, grid_part, label_for
 from voxelsmith.plugin.docks.prompt.targets import Row
+from voxelsmith.plugin.docks.prompt.threshold_part import ThresholdPart
 from voxelsmith.plugin.progress_bar import JobProgressBar
 from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.segment.engine import EngineInfo
 
 _TOOLS = {"points": "&Points", "box": "&Box", "scribbles": "S&cribble"}
 _TOOL_TIPS = {
@@ -62,20 +60,29 @@ class PromptDock(Dock):
     polarity_chosen = Signal(bool)
     live_toggled = Signal(bool)
     depth_chosen = Signal(int, int)
+    engine_chosen = Signal(str)
+    threshold_chosen = Signal(float)
+    probability_toggled = Signal(bool)
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.runner = JobRunner(napari_viewer, self)
-        self.choices = {kind: _layer_combo() for kind in ("image", "mask", "target")}
+        self.choices = {kind: combo_box() for kind in ("image", "mask", "target")}
         self._session_widgets: list[QWidget] = []
         self.content.setContentsMargins(6, 6, 6, 6)
+        self.accepted, self.engine_part, self.threshold_part = AcceptedList(), EnginePart(), ThresholdPart()
+        self.engine_part.chosen.connect(self.engine_chosen)
+        self.threshold_part.moved.connect(self.threshold_chosen)
+        self.threshold_part.probability_toggled.connect(self.probability_toggled)
         for part in (
             self._image_part(),
+            self.engine_part,
             self._tool_part(),
             self._run_part(),
+            self.threshold_part,
             self._accept_part(),
             self._mask_part(),
-            self._accepted_part(),
+            Fold("Accepted objects", self.accepted, opened=True),
         ):
             self.content.addWidget(part)
         self.content.addStretch(1)
@@ -86,8 +93,8 @@ class PromptDock(Dock):
     # -- parts -------------------------------------------------------------------------------------------------
 
     def _image_part(self) -> QWidget:
-        part, grid = _grid()
-        grid.addWidget(_label_for("&Image", self.choices["image"]), 0, 0)
+        part, grid = grid_part()
+        grid.addWidget(label_for("&Image", self.choices["image"]), 0, 0)
         grid.addWidget(self.choices["image"], 0, 1)
         self.choices["image"].setToolTip("The image to segment; of a time series, the frame that is shown")
         self.session_button = self._action("session", "&Start", "Make the prompt layers on this image")
@@ -97,7 +104,7 @@ class PromptDock(Dock):
         return part
 
     def _tool_part(self) -> QWidget:
-        part, grid = _grid()
+        part, grid = grid_part()
         self.tools = QButtonGroup(self)
         self.tool_buttons: dict[str, QPushButton] = {}
         for n, (tool, text) in enumerate(_TOOLS.items()):
@@ -127,7 +134,7 @@ class PromptDock(Dock):
         return part
 
     def _run_part(self) -> QWidget:
-        part, grid = _grid()
+        part, grid = grid_part()
         self.live_box = QCheckBox("&Live update")
         self.live_box.setChecked(True)
         self.live_box.setToolTip(f"Segment after every prompt ({keys.shown('live')})")
@@ -149,22 +156,19 @@ class PromptDock(Dock):
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         grid.addWidget(self.status, 3, 0, 1, 2)
-        self.engine = QLabel()
-        self.engine.setWordWrap(True)
-        grid.addWidget(self.engine, 4, 0, 1, 2)
         self._session_widgets += [self.live_box]
         return part
 
     def _accept_part(self) -> QWidget:
-        part, grid = _grid()
-        grid.addWidget(_label_for("Labels", self.choices["target"]), 0, 0)
+        part, grid = grid_part()
+        grid.addWidget(label_for("Labels", self.choices["target"]), 0, 0)
         grid.addWidget(self.choices["target"], 0, 1)
         self.choices["target"].setToolTip("The Labels layer that accepted objects are added to")
         self.choices["target"].activated.connect(lambda: self._announce("target"))
         self.name_edit = QLineEdit()
         self.name_edit.setPlaceholderText("Name of the object (optional)")
         self.name_edit.setToolTip("Kept with the label, and written to files that can hold it")
-        grid.addWidget(_label_for("&Name", self.name_edit), 1, 0)
+        grid.addWidget(label_for("&Name", self.name_edit), 1, 0)
         grid.addWidget(self.name_edit, 1, 1)
         self.overwrite_box = QCheckBox("&Overwrite other labels")
         self.overwrite_box.setToolTip(f"Let the object take voxels of accepted ones ({keys.shown('overwrite')})")
@@ -176,7 +180,7 @@ class PromptDock(Dock):
         return part
 
     def _mask_part(self) -> QWidget:
-        part, grid = _grid()
+        part, grid = grid_part()
         grid.addWidget(self.choices["mask"], 0, 0)
         self.choices["mask"].setToolTip("A Labels layer with a rough or earlier mask; it may be on another grid")
         self.choices["mask"].activated.connect(lambda: self._announce("mask"))
@@ -187,20 +191,6 @@ class PromptDock(Dock):
         grid.addWidget(self.selected_only_box, 1, 0, 1, 2)
         grid.setColumnStretch(0, 1)
         return Fold("Start from a mask", part)
-
-    def _accepted_part(self) -> QWidget:
-        self.accepted = QTreeWidget()
-        self.accepted.setRootIsDecorated(False)
-        self.accepted.setHeaderLabels(["Label", "Name", "Voxels", "Volume"])
-        self.accepted.setToolTip("Objects accepted in this session, the latest last")
-        self.accepted.setMinimumHeight(110)
-        self.accepted.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = QHeaderView(Qt.Orientation.Horizontal)
-        self.accepted.setHeader(header)
-        header.setStretchLastSection(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        return Fold("Accepted objects", self.accepted, opened=True)
 
     def _action(self, action: str, text: str, tip: str) -> QPushButton:
         button = QPushButton(text)
@@ -244,6 +234,11 @@ class PromptDock(Dock):
         return self.overwrite_box.isChecked()
 
     @property
+    def probability_wanted(self) -> bool:
+        """Whether the user wants to see the probabilities."""
+        return self.threshold_part.box.isChecked()
+
+    @property
     def object_name(self) -> str:
         """What the user calls the object."""
         return self.name_edit.text().strip()
@@ -282,6 +277,11 @@ class PromptDock(Dock):
         """Show which tool is active."""
         self.tool_buttons[tool].setChecked(True)
 
+    def set_tools(self, tools: frozenset[str]) -> None:
+        """Enable the tools that the engine reads."""
+        for tool, button in self.tool_buttons.items():
+            button.setEnabled(tool in tools)
+
     def set_polarity(self, positive: bool) -> None:
         """Show whether the object or the background is marked."""
         with QSignalBlocker(self.polarity_button):
@@ -302,9 +302,21 @@ class PromptDock(Dock):
         """Show a sentence about the last step."""
         self.status.setText(text)
 
-    def set_engine(self, text: str) -> None:
-        """Show which engine answers."""
-        self.engine.setText(text)
+    def set_engines(self, infos: Sequence[EngineInfo], chosen: str) -> None:
+        """Offer engines, and show which one is chosen."""
+        self.engine_part.set_engines(infos, chosen)
+
+    def set_threshold(self, value: float, why_not: str) -> None:
+        """Show the threshold; a reason why it cannot be moved disables it."""
+        self.threshold_part.set_threshold(value, why_not)
+
+    def set_probability(self, shown: bool) -> None:
+        """Show whether there is a probability layer."""
+        self.threshold_part.set_probability(shown)
+
+    def set_maker(self, text: str) -> None:
+        """Say which engine made the mask shown."""
+        self.threshold_part.set_maker(text)
 
     def set_object_name(self, name: str) -> None:
         """Fill in the name of the object."""
@@ -312,30 +324,4 @@ class PromptDock(Dock):
 
     def set_accepted(self, rows: Sequence[Row]) -> None:
         """List the accepted objects."""
-        self.accepted.clear()
-        for row in rows:
-            item = QTreeWidgetItem([str(row.label), row.name, f"{row.voxels:,}", volume_text(row.cubic_mm)])
-            item.setData(0, Qt.ItemDataRole.DecorationRole, QColor.fromRgbF(*row.color))
-            self.accepted.addTopLevelItem(item)
-        self.accepted.scrollToBottom()
-
-
-def _layer_combo() -> QComboBox:
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(8)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return combo
-
-
-def _grid() -> tuple[QWidget, QGridLayout]:
-    part = QWidget()
-    grid = QGridLayout(part)
-    grid.setContentsMargins(0, 0, 0, 4)
-    return part, grid
-
-
-def _label_for(text: str, buddy: QWidget) -> QLabel:
-    label = QLabel(text)
-    label.setBuddy(buddy)
-    return label
+        self.accepted.set_rows(rows)

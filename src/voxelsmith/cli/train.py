@@ -1,0 +1,108 @@
+"""``voxelsmith train``: train a network into a run folder, and go on with it later."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption, emit, progress_bar
+from voxelsmith.core.progress import Cancelled, Progress
+from voxelsmith.jobs.local import run_here
+
+if TYPE_CHECKING:
+    from voxelsmith.train.loop import Recipe, Settings
+
+app = typer.Typer(help="Train a network into a run folder, and go on with it later.", rich_markup_mode=None)
+
+
+@app.callback()
+def group() -> None:
+    """Keep the name of the network a word of its own while there is only one."""
+
+
+@app.command("promptable")
+def promptable(
+    out: Annotated[Path, typer.Option(help="Run folder: checkpoint.pt and history.jsonl.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of volumes to learn from besides the made-up ones.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Stop after this time, to be resumed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")] = False,
+    seed: Annotated[int, typer.Option(help="Fixes everything random.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes that build samples; 0 for none.")] = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the network that turns prompts into masks."""
+    from voxelsmith.train import promptable as trainer
+
+    chosen = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
+    settings = trainer.settings(**{name: value for name, value in chosen.items() if value is not None})
+    _run(trainer.recipe(data, seed), settings, out, resume=resume, quiet=quiet, as_json=as_json)
+
+
+def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: bool, as_json: bool) -> None:
+    from voxelsmith.train.loop import train
+
+    latest = Progress(0, settings.steps)
+    with _stop_requests() as stop, progress_bar("Training", quiet=quiet or as_json) as show:
+
+        def report(progress: Progress) -> bool:
+            nonlocal latest
+            latest = progress
+            show(progress)
+            return not stop.is_set()
+
+        try:
+            done = run_here(train(recipe, settings, out, resume=resume), title="Training", on_progress=report)
+        except Cancelled:
+            print(
+                f"voxelsmith: Stopped at step {latest.done} of {latest.total}; the same command with --resume goes on.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from None
+    history = done.result
+    last = history.rows[-1] if history.rows else None
+    record = {
+        "out": str(out),
+        "step": history.step,
+        "steps": history.steps,
+        "finished": history.finished,
+        "losses": {} if last is None else last.losses,
+        "best_score": history.best_score,
+        "best_step": history.best_step,
+        "seconds": done.seconds,
+    }
+    score = "" if history.best_score is None else f", best score {history.best_score:.4f} at step {history.best_step}"
+    after = "" if history.finished else "; --resume goes on"
+    emit(
+        record,
+        f"{out}: step {history.step} of {history.steps}{score}, {done.seconds:.0f} s{after}",
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Event]:
+    """Ctrl+C and the termination signal become a wish that is granted between two steps; the second one is harder."""
+    wish = Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        wish.set()
+        signal.signal(number, earlier[number])
+
+    earlier = {int(number): signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wish
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -1,0 +1,58 @@
+"""Engine part of the dock: which engine answers, and what is worth knowing about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from voxelsmith.plugin.docks.prompt.parts import combo_box, label_for
+from voxelsmith.segment.engine import EngineInfo
+
+
+class EnginePart(QWidget):
+    """A choice of engines with a note about the chosen one.
+
+    Attributes
+    ----------
+    chosen : Signal(str)
+        Name of the engine that the user chose.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._infos: Sequence[EngineInfo] = ()
+        self.combo = combo_box()
+        self.combo.setToolTip("What answers the prompts; a change keeps prompts and accepted objects")
+        self.combo.activated.connect(self._announce)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.note.setTextFormat(Qt.TextFormat.RichText)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 4)
+        grid.addWidget(label_for("En&gine", self.combo), 0, 0)
+        grid.addWidget(self.combo, 0, 1)
+        grid.addWidget(self.note, 1, 0, 1, 2)
+        grid.setColumnStretch(1, 1)
+
+    def _announce(self, row: int) -> None:
+        self._describe()
+        self.chosen.emit(self._infos[row].name)
+
+    def set_engines(self, infos: Sequence[EngineInfo], chosen: str) -> None:
+        """Offer engines, and show which one is chosen."""
+        self._infos = infos
+        with QSignalBlocker(self.combo):
+            self.combo.clear()
+            self.combo.addItems([info.title for info in infos])
+            self.combo.setCurrentIndex([info.name for info in infos].index(chosen))
+        self._describe()
+
+    def _describe(self) -> None:
+        info = self._infos[self.combo.currentIndex()]
+        facts = " · ".join(fact for fact in (info.speed, info.licence) if fact)
+        self.note.setText(f"<small>{escape(' '.join(text for text in (info.good_at, facts) if text))}</small>")
