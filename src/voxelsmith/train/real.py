@@ -18,6 +18,8 @@ from voxelsmith.train.split import Entry
 
 _LEAST_VOXELS = 60
 _WORKING_VOXELS = 400_000
+# Pseudo-masks are coarse by nature, so a coarse grid is enough for them.
+_PSEUDO_VOXELS = 600_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,13 @@ class RealVolume:
     def pseudo_object(self, rng: np.random.Generator) -> Annotated | None:
         """One region of the pseudo-masks, label 1; sometimes with those that lie in its box. None if there is none."""
         if self._pseudo is None:
-            self._pseudo = _Objects.of(pseudo_masks(self.image, self.spacing))
+            whole = Box((0, 0, 0), tuple(n - 1 for n in self.image.shape))
+            region = Region.over(whole, self.spacing, _PSEUDO_VOXELS)
+            regions = pseudo_masks(region.shrink(self.image), region.spacing)
+            for axis, count in enumerate(self.image.shape):
+                at = (np.arange(count) * region.grid[axis]) // count
+                regions = np.take(regions, at, axis=axis)
+            self._pseudo = _Objects.of(regions)
         boxes = self._pseudo.boxes
         if not boxes:
             return None
