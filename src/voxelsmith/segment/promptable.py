@@ -29,7 +29,7 @@ from voxelsmith.segment.zoom import FloatArray, Region
 _VOXELS = 262_144
 _FINE_VOXELS = 1_400_000
 _KEPT = 12
-_VIEWS = 4
+_VIEWS = 3
 _SEARCH = Settings()
 _SEARCH_VOXELS = 64_000
 _REFOCUS = 2

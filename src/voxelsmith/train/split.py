@@ -1,29 +1,33 @@
 """Split: which volume is trained on, which one chooses, and which one only judges.
 
-Owns the list of volumes, written down by patient before training, and how they are read. Benchmarks read the same list.
+Owns the list of volumes, written down by patient before training, its checks, and how its volumes are read. Benchmarks
+read the same list.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from voxelsmith.core.affine import Affine
-from voxelsmith.core.errors import InputError
-from voxelsmith.core.volume import Volume
+from voxelsmith.core.errors import FormatError, InputError, ModelUnavailableError
+from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io import read, read_labels
-from voxelsmith.train.sample import Annotated, Labels
+from voxelsmith.train.sample import Annotated
 
 USES = ("train", "validate", "test")
-_KEYS = {"use", "group", "patient", "image", "labels"}
-# Light-sheet and confocal stacks that carry no voxel size; nearly isotropic after this.
-_STACK_SPACING = {"img3d.tif": (2e-3, 1e-3, 1e-3), "mask3d.tif": (2e-3, 1e-3, 1e-3)}
+ANATOMIES = ("plain", "freesurfer")
+_KEYS = {"use", "group", "patient", "image", "labels", "anatomy", "spacing_mm"}
+_HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5)):(?P<dataset>.+)")
+_HIGHEST = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,12 @@ class Entry:
     patient
         Whoever it shows; one patient has one use.
     image, labels
-        Files; one of the two may be missing.
+        Files; one of the two may be missing. ``file.h5:name`` is a dataset in an HDF5 file.
+    anatomy
+        One of :data:`ANATOMIES` if the labels cover enough of a body to make images from: "freesurfer" for a head with
+        FreeSurfer's numbers, "plain" for any other. Empty if not.
+    spacing
+        Voxel size along i, j and k in millimetres, for files that carry none or a wrong one.
     """
 
     use: str
@@ -47,6 +56,8 @@ class Entry:
     patient: str
     image: Path | None
     labels: Path | None
+    anatomy: str = ""
+    spacing: tuple[float, float, float] | None = None
 
     @cached_property
     def name(self) -> str:
@@ -55,69 +66,37 @@ class Entry:
         return f"{self.patient} {path.name.split('.')[0] if path else ''}".strip()
 
     def read_image(self) -> Volume:
-        """The image; InputError if the entry has none."""
+        """The image, its first frame if it has several, the luminance of a colour one; InputError if there is none."""
         if self.image is None:
             raise InputError(f"{self.name} has labels only; it serves synthetic images.")
-        return _read_volume(self.image)
+        volume = self._placed(_read_dataset(self.image, self.spacing) or read(self.image))
+        return volume.luminance() if volume.is_colour else volume.frame()
 
-    def read_map(self) -> Annotated:
-        """The labels alone, with an empty image; InputError if there are none."""
-        if self.labels is None:
-            raise InputError(f"{self.name} has no labels to make images from.")
-        labels = np.asarray(read_labels(self.labels).array)
-        return Annotated(np.zeros(labels.shape, np.float32), labels, read_labels(self.labels).spacing, self.name)
-
-    def read_labels(self) -> Labels | None:
-        """The labels on the image's grid, or None."""
+    def read_labels(self) -> LabelVolume | None:
+        """The labels, or None; InputError if they are not whole numbers from 0."""
         if self.labels is None:
             return None
-        if ":" in self.labels.name or self.labels.suffix == ".tif":
-            return np.asarray(_read_volume(self.labels).array).astype(np.int32)
-        return np.asarray(read_labels(self.labels).array)
+        data = _read_dataset(self.labels, self.spacing)
+        volume = self._placed(read_labels(self.labels) if data is None else LabelVolume(**vars(data))).frame()
+        if (lowest := np.asarray(volume.array).min()) < 0:
+            raise InputError(f"Labels are 0 for background and above, but those of {self.name} go from {lowest}.")
+        return volume
 
+    def read_map(self) -> Annotated:
+        """The labels alone, with an empty image; InputError if there are none or their numbers are above 32 767."""
+        volume = self.read_labels()
+        if volume is None:
+            raise InputError(f"{self.name} has no labels to make images from.")
+        labels = np.asarray(volume.array)
+        if (highest := int(labels.max())) > _HIGHEST:
+            raise InputError(f"Images are made of labels up to {_HIGHEST}, but {self.name} has {highest}; renumber them.")
+        labels = labels.astype(np.min_scalar_type(highest))
+        return Annotated(np.zeros(labels.shape, np.float32), labels, volume.spacing, self.name)
 
-def _read_volume(path: Path) -> Volume:
-    name, _, dataset = path.name.partition(":")
-    if dataset:
-        import h5py
+    def missing(self) -> list[Path]:
+        """Its files that are not there."""
+        paths = [_dataset_of(path)[0] for path in (self.image, self.labels) if path is not None]
+        return [path for path in paths if not path.exists()]
 
-        with h5py.File(path.with_name(name)) as handle:
-            data = handle[dataset]
-            return Volume(data[:], Affine.from_spacing(data.attrs["element_size_um"] * 1e-3), path.name)
-    volume = read(path)
-    if name in _STACK_SPACING:
-        volume = Volume(np.asarray(volume.array), Affine.from_spacing(_STACK_SPACING[name]), path.name)
-    return volume
-
-
-def entries(folder: Path, split: Path | None = None) -> Iterator[Entry]:
-    """The volumes of a split.
-
-    Parameters
-    ----------
-    folder
-        What the paths in the split are relative to.
-    split
-        A TOML file of ``[[volume]]`` tables with use, group, patient and image or labels or both (default: the one
-        that the shipped network was trained with).
-
-    Raises
-    ------
-    InputError
-        For a file that is no such list, or a patient with more than one use.
-    """
-    text = (files("voxelsmith.train") / "promptable_split.toml").read_text() if split is None else split.read_text()
-    try:
-        tables = tomllib.loads(text).get("volume", [])
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"The split {split} is no TOML file: {error}.") from error
-    uses: dict[str, str] = {}
-    for table in tables:
-        if set(table) - _KEYS or table.get("use") not in USES or not {"image", "labels"} & set(table):
-            raise InputError(
-                f"A volume of a split has use ({', '.join(USES)}), group, patient, and image or labels, got {table}."
-            )
-        if uses.setdefault(table["patient"], table["use"]) != table["use"]:
-            raise InputError(f"Patient {table['patient']} has two uses in the split; training and judging need others.")
-        image, labels = (folder / table[key] if key in table else None for key in ("image", "labels"))
-        yield Entry(table["use"], table["group"], table["patient"], image, labels)
+    def _placed[V: Volume](self, volume: V) -> V:
+        return volume if self.spacing is None else replace(volume, affine=Affine.from_spacing(self.spacing))
