@@ -9,7 +9,7 @@ import torch
 
 from voxelsmith.core.errors import InputError, ResourceError
 from voxelsmith.core.progress import Cancelled
-from voxelsmith.train import device as devices
+from voxelsmith.models import device as devices
 from voxelsmith.train.checkpoint import export, load
 from voxelsmith.train.history import read_history
 from voxelsmith.train.loop import Settings, train

@@ -26,7 +26,14 @@ from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Promp
 from voxelsmith.core.volume import LabelVolume, Volume, volume_text
 from voxelsmith.io import read, read_labels, write
 from voxelsmith.jobs.local import run_here
-from voxelsmith.segment.engine import PromptRequest, Segmentation, check_threshold, engine_names, make_engine
+from voxelsmith.segment.engine import (
+    PromptRequest,
+    Segmentation,
+    check_threshold,
+    engine_info,
+    engine_names,
+    make_engine,
+)
 from voxelsmith.segment.session import USUAL_THRESHOLD
 
 
@@ -54,7 +61,14 @@ def segment(
     as_json: JsonOption = False,
 ) -> None:
     """Segment one object from a box, points, a word or an earlier mask."""
-    note_device(device, quiet=quiet)
+    info = engine_info(model)
+    place = "cpu"
+    if info.learned:
+        from voxelsmith.models.device import pick_device
+
+        place = pick_device(device.value).type
+    else:
+        note_device(device, quiet=quiet)
     check_threshold(threshold)
     if probability is not None and probability.resolve() == out.resolve():
         raise InputError(f"The mask and the probability map are two files, but both would be {out}; rename one.")
@@ -70,7 +84,7 @@ def segment(
     prompts += [_point(text, False, to_voxels) for text in negative_point or ()]
     if text is not None:
         prompts.append(TextPrompt(text))
-    engine = make_engine(model)
+    engine = make_engine(info.name, device.value)
     request = PromptRequest(volume, ObjectPrompts(tuple(prompts)))
     with progress_bar("Segmenting", quiet=quiet or as_json) as show:
         done = run_here(engine.segment(request), title="Segmenting", fingerprint=volume.fingerprint(), on_progress=show)
@@ -92,7 +106,7 @@ def segment(
         "engine": engine.name,
         "threshold": None if result.probability is None else result.threshold,
         "probability": None if probability is None else str(probability),
-        "device": "cpu",
+        "device": place,
         "image_fingerprint": done.fingerprint,
     }
     emit(

@@ -45,14 +45,18 @@ class Architecture:
     detail: int = 8
     groups: int = 8
 
-    @property
-    def multiple(self) -> int:
-        """The network works on grids whose every axis is a multiple of this; others are padded to one."""
-        return int(self.stem * 2 ** (len(self.widths) - 1))
-
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint or a file's metadata."""
         return asdict(self)
+
+
+def _even(x: Tensor) -> Tensor:
+    """Every axis of even length, by repeating the last voxel of odd ones."""
+    odd = [n % 2 for n in x.shape[2:]]
+    if not any(odd):
+        return x
+    wide = functional.pad(x, [0, odd[2], 0, odd[1], 0, odd[0]], mode="replicate")
+    return wide.contiguous(memory_format=torch.channels_last_3d)
 
 
 class _Block(nn.Module):
@@ -119,8 +123,8 @@ class PromptableNet(nn.Module):
         float32 tensor, shape (B, 1, I, J, K)
         """
         grid = x.shape[2:]
-        beyond = [-n % self.architecture.multiple for n in grid]
-        x = functional.pad(x, [0, beyond[2], 0, beyond[1], 0, beyond[0]], mode="replicate")
+        if self.architecture.stem == 2:
+            x = _even(x)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         y = self.stem(x)
         passed = []
@@ -128,9 +132,11 @@ class PromptableNet(nn.Module):
             y = block(y)
             if level < len(self.down):
                 passed.append(y)
-                y = self.down[level](y)
+                y = self.down[level](_even(y))
         for up, block in zip(self.up, self.decoder, strict=True):
-            y = block(up(y) + passed.pop())
+            fine = passed.pop()
+            i, j, k = fine.shape[2:]
+            y = block(up(y)[:, :, :i, :j, :k] + fine)
         if self.architecture.stem == 2:
             y = functional.relu(self.to_full(y))
             y = functional.relu(self.detail(torch.cat([y, x.to(y.dtype)], dim=1)))

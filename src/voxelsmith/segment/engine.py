@@ -215,6 +215,8 @@ class EngineInfo:
         Measured time of a prompt, with the hardware.
     where
         ``"module:Class"``.
+    learned
+        Whether it computes with a network, whose device can be chosen.
     """
 
     name: str
@@ -223,6 +225,7 @@ class EngineInfo:
     licence: str
     speed: str
     where: str
+    learned: bool = False
 
 
 _ENGINES = {
@@ -250,14 +253,28 @@ def engine_names() -> list[str]:
     return list(_ENGINES)
 
 
-def make_engine(name: str | None = None) -> Engine:
-    """Build an engine by name (default: the first of :func:`engine_names`)."""
+def engine_info(name: str | None = None) -> EngineInfo:
+    """One of them by name (default: the first); InputError if there is none of that name."""
     name = name or engine_names()[0]
     if name not in _ENGINES:
         raise InputError(f"There is no prompt engine {name!r}; choose one of {', '.join(engine_names())}.")
-    module, _, attribute = _ENGINES[name].where.partition(":")
-    build: Callable[[], Any] = getattr(import_module(module), attribute)
-    engine: Engine = build()
+    return _ENGINES[name]
+
+
+def make_engine(name: str | None = None, device: str = "auto") -> Engine:
+    """Build an engine.
+
+    Parameters
+    ----------
+    name
+        One of :func:`engine_names`; default the first.
+    device
+        Where a learned one computes: "auto", "cpu", "cuda" or "mps". The others compute on the CPU.
+    """
+    info = engine_info(name)
+    module, _, attribute = info.where.partition(":")
+    build: Callable[..., Any] = getattr(import_module(module), attribute)
+    engine: Engine = build(device=device) if info.learned else build()
     return engine
 
 

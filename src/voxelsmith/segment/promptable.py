@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -25,6 +26,9 @@ from voxelsmith.segment.scene import Settings, finite, strokes_of
 from voxelsmith.segment.training_free import crop_of, surroundings
 from voxelsmith.segment.windows import Windows, fine_region
 from voxelsmith.segment.zoom import FloatArray, Region
+
+if TYPE_CHECKING:
+    from voxelsmith.models.device import DeviceName
 
 _VOXELS = 262_144
 _FINE_VOXELS = 1_400_000
@@ -93,22 +97,24 @@ class PromptableEngine:
     Parameters
     ----------
     network
-        What answers; default the shipped one.
+        What answers; default the shipped one, loaded at the first request.
+    device
+        Where the shipped one computes: "auto", "cpu", "cuda" or "mps".
     """
 
     name = "promptable"
     title = "Voxelsmith promptable network"
     accepts = frozenset({Point, Box, Scribble, MaskPrompt})
 
-    def __init__(self, network: Network | None = None) -> None:
-        self._network = network
+    def __init__(self, network: Network | None = None, device: DeviceName = "auto") -> None:
+        self._network, self._device = network, device
         self._views: list[_View] = []
         self._extents: list[tuple[Volume, Prompt, Box]] = []
 
     def segment(self, request: PromptRequest) -> Job[Segmentation]:
         """Answer one request, as a job."""
         check_request(request, self)
-        network = self._network or shipped_network()
+        network = self._network or shipped_network(self._device)
         image, prompts = request.image, request.prompts
         strokes = tuple(p for p in prompts.prompts if isinstance(p, Point | Scribble))
         whole = [p for p in prompts.prompts if isinstance(p, Box | MaskPrompt)]

@@ -91,6 +91,13 @@ class Region:
         factors = shape / grid
         return cls(box, (i, j, k), factors, size * factors)
 
+    def rounded(self, multiple: int) -> Region:
+        """The same box on the nearest grid whose axes are multiples of a number; none is finer than the image."""
+        near = np.maximum(np.round(np.array(self.grid) / multiple), 1) * multiple
+        i, j, k = (int(n) for n in np.minimum(near, self.box.shape))
+        factors = np.array(self.box.shape) / np.array((i, j, k))
+        return Region(self.box, (i, j, k), factors, self.spacing / self.factors * factors)
+
     @property
     def is_full(self) -> bool:
         """Whether the working grid is the image's own."""

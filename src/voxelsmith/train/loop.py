@@ -21,9 +21,9 @@ from torch.utils.data import Dataset
 
 from voxelsmith.core.errors import InputError, ResourceError
 from voxelsmith.core.progress import Cancelled, Job, Progress
+from voxelsmith.models.device import pick_device, to_device, uses_bfloat16
 from voxelsmith.train.average import WeightAverage
 from voxelsmith.train.checkpoint import Best, Checkpoint, has_checkpoint, load, save
-from voxelsmith.train.device import pick_device, to_device, uses_bfloat16
 from voxelsmith.train.history import History, HistoryFile, Row, Tally, row_from
 from voxelsmith.train.settings import Settings
 from voxelsmith.train.stream import stream

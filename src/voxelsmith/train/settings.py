@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from voxelsmith.core.errors import InputError
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+from voxelsmith.models.device import DeviceName, Precision
 
 # What may differ when a training is resumed: where, when and how often, but nothing that decides what is learned.
 _FREE = {"workers", "device", "max_seconds", "checkpoint_every"}

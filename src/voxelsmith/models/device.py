@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from voxelsmith.core.errors import InputError
-from voxelsmith.train.settings import DeviceName, Precision
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 # Names in torch.cpu.get_capabilities() of instructions that multiply bfloat16, on x86 and on ARM.
 _CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
