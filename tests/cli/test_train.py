@@ -26,6 +26,7 @@ class LineRecipe:
     def __init__(self, interrupt):
         self.model = nn.Linear(1, 1)
         nn.init.zeros_(self.model.weight)
+        nn.init.zeros_(self.model.bias)
         self.dataset = Numbers()
         self.interrupt = interrupt
         self.losses = 0
@@ -51,8 +52,8 @@ def trainer(monkeypatch):
             **{"steps": 30, "learning_rate": 0.2, "validate_every": 10, "precision": "float32", **overrides}
         )
 
-    def recipe(data, seed):
-        asked.recipe = (data, seed)
+    def recipe(data, seed, split):
+        asked.recipe = (data, seed, split)
         return LineRecipe(asked.interrupt)
 
     stub = SimpleNamespace(settings=settings, recipe=recipe)
@@ -78,16 +79,17 @@ def test_it_trains_and_tells_what_came_of_it(command, trainer, tmp_path):
     }
     assert rows[-1].validation["score"] > rows[0].validation["score"]
     assert trainer.overrides == {"device": "auto", "seed": 0}
-    assert trainer.recipe == (None, 0)
+    assert trainer.recipe == (None, 0, None)
 
 
 def test_the_options_reach_the_trainer(command, trainer, tmp_path):
-    arguments = ["--data", tmp_path, "--steps", 5, "--max-seconds", 900, "--seed", 3, "--workers", 0, "--device", "cpu"]
+    arguments = ["--data", tmp_path, "--split", tmp_path / "mine.toml", "--steps", 5, "--max-seconds", 900, "--seed", 3]
+    arguments += ["--workers", 0, "--device", "cpu"]
     done = command("train", "promptable", "--out", tmp_path / "run", *arguments)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"{tmp_path / 'run'}: step 5 of 5, best score -")
     assert trainer.overrides == {"steps": 5, "max_seconds": 900.0, "seed": 3, "workers": 0, "device": "cpu"}
-    assert trainer.recipe == (tmp_path, 3)
+    assert trainer.recipe == (tmp_path, 3, tmp_path / "mine.toml")
 
 
 def test_the_time_limit_is_a_success_that_can_be_gone_on_with(command, trainer, tmp_path):
@@ -135,3 +137,10 @@ def test_a_run_folder_is_not_trained_into_twice(command, refused, trainer, tmp_p
     command(*arguments)
     assert "already holds a training; resume it" in refused(*arguments)
     assert "begun with steps 2 and cannot go on with steps 3" in refused(*arguments[:-1], 3, "--resume")
+
+
+def test_a_split_that_cannot_be_used_is_told_before_anything_is_written(refused, tmp_path):
+    arguments = ("train", "promptable", "--out", tmp_path / "run")
+    assert "none.toml cannot be read" in refused(*arguments, "--split", tmp_path / "none.toml")
+    assert "files of the split are not there" in refused(*arguments, "--data", tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -32,6 +32,9 @@ def group() -> None:
 def promptable(
     out: Annotated[Path, typer.Option(help="Run folder: checkpoint.pt and history.jsonl.")],
     data: Annotated[Path | None, typer.Option(help="Folder of volumes to learn from besides the made-up ones.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="TOML file that lists the volumes (default: those of the shipped network).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Stop after this time, to be resumed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")] = False,
@@ -46,7 +49,7 @@ def promptable(
 
     chosen = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
     settings = trainer.settings(**{name: value for name, value in chosen.items() if value is not None})
-    _run(trainer.recipe(data, seed), settings, out, resume=resume, quiet=quiet, as_json=as_json)
+    _run(trainer.recipe(data, seed, split=split), settings, out, resume=resume, quiet=quiet, as_json=as_json)
 
 
 def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: bool, as_json: bool) -> None:

@@ -40,9 +40,9 @@ class Architecture:
         Groups of the normalisation.
     """
 
-    widths: tuple[int, ...] = (24, 48, 96, 128)
+    widths: tuple[int, ...] = (16, 32, 64, 96)
     stem: int = 2
-    detail: int = 8
+    detail: int = 4
     groups: int = 8
 
     def as_dict(self) -> dict[str, Any]:

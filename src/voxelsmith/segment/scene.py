@@ -244,7 +244,8 @@ def finite(image: FloatArray) -> FloatArray:
     good = np.isfinite(image)
     if not good.any():
         raise InputError("The image has no finite voxel around the prompts; there is nothing to segment there.")
-    low = float(image[good].min())
-    if low == float(image[good].max()):
+    low, high = float(image[good].min()), float(image[good].max())
+    # Averaging leaves rounding errors in what was constant.
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
         raise InputError(f"The image is constant ({low:g}) around the prompts; there is nothing to segment there.")
     return image if good.all() else np.where(good, image, np.float32(low))

@@ -7,6 +7,7 @@ float32, bit for bit. The global random states of torch are left as they were.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,8 @@ def train(recipe: Recipe, settings: Settings, out: Path | str, *, resume: bool =
     saved = run.step
     yield run.progress("Starting")
     samples = stream(recipe.dataset, settings, run.step, run.device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - settings.workers))
     try:
         while run.step < settings.steps:
             run.advance(samples)
@@ -120,6 +123,8 @@ def train(recipe: Recipe, settings: Settings, out: Path | str, *, resume: bool =
         if run.step > saved:
             save(run.checkpoint(), folder)
         raise
+    finally:
+        torch.set_num_threads(threads)
     if run.step > saved:
         save(run.checkpoint(), folder)
     return run.history()
@@ -142,6 +147,8 @@ class _Run:
         self.recipe, self.settings = recipe, settings
         self.device = pick_device(settings.device)
         self.bfloat16 = uses_bfloat16(settings.precision, self.device)
+        # oneDNN compiles convolutions for each shape of window; its own 1024 places are taken by a dozen shapes.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
         self.model = recipe.model.to(self.device)
         if settings.channels_last:
             for weight in self.model.parameters():

@@ -22,6 +22,8 @@ from voxelsmith.train.sample import Field, Mask, Vector
 
 _KINDS = ("box", "click", "mask")
 _SHARES = (0.6, 0.25, 0.15)
+# Few different shapes, since convolutions are compiled for each.
+_MULTIPLE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,26 +68,26 @@ def begin(rng: np.random.Generator, image: Field, truth: Mask, spacing: Vector, 
     """
     kind = kind or str(rng.choice(_KINDS, p=_SHARES))
     tight = Box.around(truth)
+    box, click = tight, None
     if kind == "box":
         box = jittered(rng, tight, truth.shape)
     elif kind == "click":
-        box = misjudged(rng, tight, truth.shape, pick(rng, truth, spacing))
-    else:
-        box = tight
+        click = pick(rng, truth, spacing)
+        box = misjudged(rng, tight, truth.shape, click)
     around = surroundings(box, ObjectPrompts(), truth.shape, MARGIN)
     if kind == "mask" and rng.random() < 0.5:
         around = window(rng, around, truth, spacing)
-    region = Region.over(around, spacing, voxels)
+    region = Region.over(around, spacing, voxels).rounded(_MULTIPLE)
     working = finite(region.shrink(image))
     target = region.shrink(truth)
     start = corrupted(rng, target) if kind == "mask" else None
     shown = kind == "box" or (kind == "mask" and rng.random() < 0.3)
     prompted = PromptedRegion(working, region, box, shown=shown, start=start)
     inside = target > 0.5
-    if kind == "click" or rng.random() < 0.25:
-        counts = {True: int(rng.integers(kind == "click", 4)), False: int(rng.integers(0, 4))}
-        if kind == "click" and rng.random() < 0.6:
-            counts = {True: 1, False: 0}
+    if click is not None:
+        prompted.add(Stroke(region.nearest(click)[None], True))
+    if rng.random() < (0.25 if click is None else 0.4):
+        counts = {True: int(rng.integers(0, 4)), False: int(rng.integers(0, 4))}
         for positive, count in counts.items():
             side = inside if positive else _surroundings(inside)
             if count and side.any():
@@ -132,7 +134,9 @@ def window(rng: np.random.Generator, around: Box, truth: Mask, spacing: Vector) 
 
 def corrupted(rng: np.random.Generator, target: FloatArray) -> FloatArray:
     """An earlier mask that is right in most places: its surface moved, parts lost and others added; values 0 or 1."""
-    depth = ndimage.gaussian_filter(target, rng.uniform(0.5, 3.0))
+    # Small objects lose less of their surface, or nothing would be right.
+    scale = min(1.0, float(np.cbrt((target > 0.5).sum())) / 20)
+    depth = ndimage.gaussian_filter(target, rng.uniform(0.5, 3.0) * scale)
     noise = smooth_noise(rng, target.shape, (1.0, 1.0, 1.0), rng.uniform(0.08, 0.5) * max(target.shape))
     wrong: FloatArray = (depth + rng.uniform(0.05, 0.35) * noise > rng.uniform(0.35, 0.65)).astype(np.float32)
     if not wrong.any():

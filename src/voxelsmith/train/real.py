@@ -1,7 +1,7 @@
 """Real volumes as training samples: one object, cut out with its surroundings.
 
-Owns how volumes of a split are read once, how an object is chosen among their labels or pseudo-masks, and how it is cut
-out at a size that is affordable.
+Owns how an object is chosen among the labels or pseudo-masks of a volume, and how it is cut out at a size that is
+affordable.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.segment.pseudo_masks import pseudo_masks
-from voxelsmith.segment.zoom import Region
+from voxelsmith.segment.zoom import Region, as_float32
+from voxelsmith.train.entry import Entry
 from voxelsmith.train.sample import Annotated, Field, Labels, Vector
-from voxelsmith.train.split import Entry
 
 _LEAST_VOXELS = 60
 _WORKING_VOXELS = 400_000
+# Beyond this, numbers are replaced by their ranks: a table over all of them would be too long.
+_HIGHEST = 65_535
 # Pseudo-masks are coarse by nature, so a coarse grid is enough for them.
 _PSEUDO_VOXELS = 600_000
 
@@ -31,8 +34,9 @@ class _Objects:
 
     @classmethod
     def of(cls, labels: Labels) -> _Objects:
-        from scipy import ndimage
-
+        if labels.max() > _HIGHEST:
+            ranks = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+            labels = ranks if (labels == 0).any() else ranks + 1
         labels = labels.astype(np.int32)
         sizes = np.bincount(labels.ravel())
         boxes = {}
@@ -49,15 +53,25 @@ class RealVolume:
     ----------
     entry
         An entry with an image.
+
+    Raises
+    ------
+    FormatError
+        If a file cannot be read.
+    GeometryError
+        If image and labels lie on different grids.
+    InputError
+        If the entry has no image, or its labels are no labels.
     """
 
     def __init__(self, entry: Entry) -> None:
-        volume = entry.read_image()
+        volume, labels = entry.read_image(), entry.read_labels()
+        if labels is not None:
+            volume.require_same_grid(labels)
         self.entry = entry
-        self.image: Field = np.nan_to_num(np.asarray(volume.array, dtype=np.float32))
+        self.image: Field = _finite(as_float32(volume.array))
         self.spacing: Vector = volume.spacing
-        labels = entry.read_labels()
-        self._annotated = None if labels is None else _Objects.of(labels)
+        self._annotated = None if labels is None else _Objects.of(np.asarray(labels.array))
         self._pseudo: _Objects | None = None
 
     def annotated_object(self, rng: np.random.Generator) -> Annotated | None:
@@ -99,3 +113,11 @@ class RealVolume:
         region = Region.over(around, self.spacing, _WORKING_VOXELS)
         share = region.average(np.isin(objects.labels[around.slices], values))
         return Annotated(region.shrink(self.image), (share > 0.5).astype(np.int16), region.spacing, self.entry.name)
+
+
+def _finite(image: Field) -> Field:
+    """The image with its darkest value in place of what is not finite; zeros if nothing is."""
+    good = np.isfinite(image)
+    if good.all():
+        return image
+    return np.where(good, image, image[good].min() if good.any() else np.float32(0))

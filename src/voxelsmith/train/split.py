@@ -1,102 +1,118 @@
 """Split: which volume is trained on, which one chooses, and which one only judges.
 
-Owns the list of volumes, written down by patient before training, its checks, and how its volumes are read. Benchmarks
-read the same list.
+Owns the list of volumes, written down by patient before training, and its checks. Benchmarks read the same list.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from voxelsmith.core.errors import FormatError, InputError
+from voxelsmith.train.entry import ANATOMIES, USES, Entry
 
-from voxelsmith.core.affine import Affine
-from voxelsmith.core.errors import FormatError, InputError, ModelUnavailableError
-from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.io import read, read_labels
-from voxelsmith.train.sample import Annotated
-
-USES = ("train", "validate", "test")
-ANATOMIES = ("plain", "freesurfer")
-_KEYS = {"use", "group", "patient", "image", "labels", "anatomy", "spacing_mm"}
-_HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5)):(?P<dataset>.+)")
-_HIGHEST = np.iinfo(np.int16).max
+_TEXTS = ("use", "group", "patient", "image", "labels", "anatomy")
+_REQUIRED = {"use", "group", "patient"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One volume of a split.
+def entries(folder: Path, split: Path | None = None) -> list[Entry]:
+    """The volumes of a split.
 
     Parameters
     ----------
-    use
-        One of :data:`USES`.
-    group
-        Kind of object, as benchmarks report it.
-    patient
-        Whoever it shows; one patient has one use.
-    image, labels
-        Files; one of the two may be missing. ``file.h5:name`` is a dataset in an HDF5 file.
-    anatomy
-        One of :data:`ANATOMIES` if the labels cover enough of a body to make images from: "freesurfer" for a head with
-        FreeSurfer's numbers, "plain" for any other. Empty if not.
-    spacing
-        Voxel size along i, j and k in millimetres, for files that carry none or a wrong one.
+    folder
+        What the paths in the split are relative to.
+    split
+        A TOML file of ``[[volume]]`` tables with use, group, patient and image or labels or both, and perhaps anatomy
+        and spacing_mm (default: the one that the shipped network was trained with). See
+        :class:`~voxelsmith.train.entry.Entry`; an entry without image always has an anatomy, "plain" if it names none.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file, or it is no TOML.
+    InputError
+        For a table that is no volume, or a patient with more than one use.
     """
+    uses: dict[str, str] = {}
+    found = []
+    for table in _tables(split):
+        entry = _entry(folder, table)
+        if uses.setdefault(entry.patient, entry.use) != entry.use:
+            raise InputError(
+                f"Patient {entry.patient} has two uses in the split, {uses[entry.patient]} and {entry.use}; whoever is "
+                "trained on cannot judge, so give all volumes of a patient one use."
+            )
+        found.append(entry)
+    return found
 
-    use: str
-    group: str
-    patient: str
-    image: Path | None
-    labels: Path | None
-    anatomy: str = ""
-    spacing: tuple[float, float, float] | None = None
 
-    @cached_property
-    def name(self) -> str:
-        """Patient and file, for reports."""
-        path = self.image or self.labels
-        return f"{self.patient} {path.name.split('.')[0] if path else ''}".strip()
+def learning_entries(folder: Path, split: Path | None = None) -> tuple[list[Entry], list[Entry]]:
+    """The volumes to train on and those to validate on, all of which are there.
 
-    def read_image(self) -> Volume:
-        """The image, its first frame if it has several, the luminance of a colour one; InputError if there is none."""
-        if self.image is None:
-            raise InputError(f"{self.name} has labels only; it serves synthetic images.")
-        volume = self._placed(_read_dataset(self.image, self.spacing) or read(self.image))
-        return volume.luminance() if volume.is_colour else volume.frame()
+    Parameters
+    ----------
+    folder, split
+        As for :func:`entries`.
 
-    def read_labels(self) -> LabelVolume | None:
-        """The labels, or None; InputError if they are not whole numbers from 0."""
-        if self.labels is None:
-            return None
-        data = _read_dataset(self.labels, self.spacing)
-        volume = self._placed(read_labels(self.labels) if data is None else LabelVolume(**vars(data))).frame()
-        if (lowest := np.asarray(volume.array).min()) < 0:
-            raise InputError(f"Labels are 0 for background and above, but those of {self.name} go from {lowest}.")
-        return volume
+    Raises
+    ------
+    FormatError
+        As :func:`entries` does, or if files are missing.
+    InputError
+        As :func:`entries` does, or if there is nothing to train on.
+    """
+    listed = entries(folder, split)
+    train, validate = ([e for e in listed if e.use == use] for use in ("train", "validate"))
+    if not train:
+        raise InputError('The split has no volume to train on; give some of its volumes use = "train".')
+    missing = [path for entry in train + validate for path in entry.missing()]
+    if missing:
+        raise FormatError(
+            f"{len(missing)} files of the split are not there, the first is {missing[0]}; "
+            "name the folder that its paths are relative to, or use a split that lists your own volumes."
+        )
+    return train, validate
 
-    def read_map(self) -> Annotated:
-        """The labels alone, with an empty image; InputError if there are none or their numbers are above 32 767."""
-        volume = self.read_labels()
-        if volume is None:
-            raise InputError(f"{self.name} has no labels to make images from.")
-        labels = np.asarray(volume.array)
-        if (highest := int(labels.max())) > _HIGHEST:
-            raise InputError(f"Images are made of labels up to {_HIGHEST}, but {self.name} has {highest}; renumber them.")
-        labels = labels.astype(np.min_scalar_type(highest))
-        return Annotated(np.zeros(labels.shape, np.float32), labels, volume.spacing, self.name)
 
-    def missing(self) -> list[Path]:
-        """Its files that are not there."""
-        paths = [_dataset_of(path)[0] for path in (self.image, self.labels) if path is not None]
-        return [path for path in paths if not path.exists()]
+def _tables(split: Path | None) -> list[Any]:
+    try:
+        source = files("voxelsmith.train") / "promptable_split.toml" if split is None else split
+        tables = tomllib.loads(source.read_text(encoding="utf-8")).get("volume", [])
+    except OSError as error:
+        raise FormatError(f"The split {split} cannot be read ({error.strerror}); check the path.") from error
+    except ValueError as error:
+        raise FormatError(f"The split {split} is no TOML file: {error}.") from error
+    if not isinstance(tables, list):
+        raise InputError(f"A split is a list of [[volume]] tables, in double brackets; {split} has another volume.")
+    return tables
 
-    def _placed[V: Volume](self, volume: V) -> V:
-        return volume if self.spacing is None else replace(volume, affine=Affine.from_spacing(self.spacing))
+
+def _entry(folder: Path, table: Any) -> Entry:
+    if not _is_volume(table):
+        raise InputError(
+            f"A volume of a split has use ({', '.join(USES)}), group, patient, image or labels or both, and perhaps "
+            f"anatomy ({', '.join(ANATOMIES)}; needs labels) and spacing_mm (three numbers above 0), got {table}."
+        )
+    image, labels = (folder / table[key] if key in table else None for key in ("image", "labels"))
+    anatomy = table.get("anatomy", "plain" if image is None else "")
+    spacing = tuple(float(size) for size in table["spacing_mm"]) if "spacing_mm" in table else None
+    return Entry(table["use"], table["group"], table["patient"], image, labels, anatomy, spacing)
+
+
+def _is_volume(table: Any) -> bool:
+    if not isinstance(table, Mapping) or set(table) - {*_TEXTS, "spacing_mm"} or _REQUIRED - set(table):
+        return False
+    spacing = table.get("spacing_mm", [1, 1, 1])
+    return (
+        all(isinstance(table[key], str) and table[key] for key in _TEXTS if key in table)
+        and table["use"] in USES
+        and ("image" in table or "labels" in table)
+        and ("anatomy" not in table or (table["anatomy"] in ANATOMIES and "labels" in table))
+        and isinstance(spacing, list)
+        and len(spacing) == 3
+        and all(isinstance(size, int | float) and 0 < size < float("inf") for size in spacing)
+    )
