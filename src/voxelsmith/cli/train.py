@@ -18,6 +18,7 @@ from voxelsmith.core.progress import Cancelled, Progress
 from voxelsmith.jobs.local import run_here
 
 if TYPE_CHECKING:
+    from voxelsmith.train.history import History
     from voxelsmith.train.loop import Recipe, Settings
 
 app = typer.Typer(help="Train a network into a run folder, and go on with it later.", rich_markup_mode=None)
@@ -73,9 +74,11 @@ def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: 
             )
             raise typer.Exit(1) from None
     history = done.result
+    weights = _write_weights(out, history)
     last = history.rows[-1] if history.rows else None
     record = {
         "out": str(out),
+        "weights": str(weights),
         "step": history.step,
         "steps": history.steps,
         "finished": history.finished,
@@ -92,6 +95,18 @@ def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: 
         quiet=quiet,
         as_json=as_json,
     )
+
+
+def _write_weights(out: Path, history: History) -> Path:
+    """The best weights so far, or the last ones before the first validation, as a file that can be handed on."""
+    from voxelsmith.train.checkpoint import export
+    from voxelsmith.weights import save
+
+    best = history.best_score is not None
+    step = history.best_step if best else history.step
+    path = out / "weights.safetensors"
+    save(export(out, best=best), path, {"step": str(step), "steps": str(history.steps)})
+    return path
 
 
 @contextmanager
