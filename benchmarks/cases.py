@@ -120,7 +120,7 @@ def held_out(group: str = "") -> Iterator[Case]:
     for entry in entries(data_folder()):
         if entry.use != "test" or group not in ("", entry.group):
             continue
-        image, labels = entry.read_image(), entry.read_labels()
+        image, labels = entry.read_image(), np.asarray(entry.read_labels().array)
         if entry.group == "Glioma":
             parts = {"WT": (1, 2, 3, 4)} if "flair" in entry.name else {"TC": (1, 3, 4), "ET": (4,)}
         else:

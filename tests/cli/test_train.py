@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
 import voxelsmith.train
-from voxelsmith.train.checkpoint import load
+from voxelsmith.train.checkpoint import export, load
 from voxelsmith.train.history import read_history
 from voxelsmith.train.loop import Settings
 
@@ -69,6 +70,7 @@ def test_it_trains_and_tells_what_came_of_it(command, trainer, tmp_path):
     rows = read_history(out)
     assert done.record == {
         "out": str(out),
+        "weights": str(out / "weights.safetensors"),
         "step": 30,
         "steps": 30,
         "finished": True,
@@ -78,6 +80,10 @@ def test_it_trains_and_tells_what_came_of_it(command, trainer, tmp_path):
         "seconds": done.record["seconds"],
     }
     assert rows[-1].validation["score"] > rows[0].validation["score"]
+    best = export(out, best=True)
+    for name, tensor in load_file(out / "weights.safetensors").items():
+        assert tensor.dtype == torch.float16
+        torch.testing.assert_close(tensor, best[name].half())
     assert trainer.overrides == {"device": "auto", "seed": 0}
     assert trainer.recipe == (None, 0, None)
 

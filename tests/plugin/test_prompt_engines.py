@@ -46,7 +46,15 @@ def maker(desk):
 
 def test_engines_are_offered_the_first_choice_first(desk):
     infos, chosen = desk.view.set_engines.call_args.args
-    assert [i.name for i in infos] == ["threshold", "training-free", "blob", "point-blob", "missing", "empty"]
+    assert [i.name for i in infos] == [
+        "threshold",
+        "training-free",
+        "promptable",
+        "blob",
+        "point-blob",
+        "missing",
+        "empty",
+    ]
     assert chosen == "threshold"
 
 

@@ -1,19 +1,25 @@
 """The promptable engine around a network that a test can see through."""
 
+import gc
+from weakref import ref
+
 import numpy as np
 import pytest
+import torch
 from phantoms import answer, ball, mask_of, noisy
 
 from voxelsmith.core.affine import Affine
-from voxelsmith.core.errors import InputError, PromptError
+from voxelsmith.core.errors import InputError, ModelUnavailableError, PromptError
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Scribble, TextPrompt
 from voxelsmith.core.volume import Volume
-from voxelsmith.models.promptable import CHANNELS
-from voxelsmith.segment.engine import PromptRequest
+from voxelsmith.models.promptable import CHANNELS, PromptableNet
+from voxelsmith.segment.engine import PromptRequest, make_engine
+from voxelsmith.segment.network import as_network, shipped_network
 from voxelsmith.segment.promptable import PromptableEngine
 from voxelsmith.segment.session import PromptSession
+from voxelsmith.weights import store
 
 SHAPE, CENTRE = (40, 44, 36), (20, 22, 18)
 TRUTH = ball(SHAPE, CENTRE, 11)
@@ -79,6 +85,33 @@ def test_one_more_click_costs_one_more_answer_and_equals_starting_anew():
         np.testing.assert_array_equal(session.mask(), fresh)
 
 
+@pytest.mark.parametrize("first", [BOX, MaskPrompt.cropped(ball(SHAPE, (18, 22, 18), 8))], ids=["box", "mask"])
+def test_a_click_that_was_taken_back_leaves_no_trace(first):
+    kept = engine()
+    for prompts in ((first, INSIDE), (first, OUTSIDE), (first, OUTSIDE, WRONG), (first,)):
+        found, fresh = (answer(IMAGE, *prompts, engine=one).probability for one in (kept, engine()))
+        np.testing.assert_array_equal(found.values, fresh.values)
+
+
+def test_a_click_outside_the_region_asks_nothing():
+    network = Echo()
+    one = PromptableEngine(network)
+    small = Box((15, 17, 13), (25, 27, 23))
+    before = answer(IMAGE, small, engine=one).probability.values
+    after = answer(IMAGE, small, Point((0, 0, 0), positive=False), engine=one).probability.values
+    np.testing.assert_array_equal(after, before)
+    assert len(network.calls) == 1
+
+
+def test_images_that_were_closed_are_let_go():
+    one, image = engine(), noisy(TRUTH)
+    answer(image, Point(CENTRE), engine=one)
+    closed = ref(image)
+    del image
+    gc.collect()
+    assert closed() is None
+
+
 def test_a_click_alone_is_followed_the_same_way():
     network = Echo()
     session = PromptSession(PromptableEngine(network))
@@ -116,6 +149,17 @@ def test_an_earlier_mask_is_corrected_by_clicks():
     earlier[:, :, :14] = False
     mask = mask_of(IMAGE, MaskPrompt.cropped(earlier), Point((20, 22, 10)), engine=engine())
     assert dice(TRUTH, mask) > dice(TRUTH, earlier) + 0.03
+
+
+def test_a_large_earlier_mask_stays_to_the_voxel_away_from_the_clicks():
+    shape = (120, 110, 60)
+    earlier = ball(shape, (60, 55, 30), 25) ^ (np.random.default_rng(0).random(shape) < 0.02)
+    image = noisy(ball(shape, (60, 55, 30), 25), noise=5)
+    prompt = MaskPrompt.cropped(earlier)
+    np.testing.assert_array_equal(mask_of(image, prompt, engine=engine()), earlier)
+    clicked = mask_of(image, prompt, Point((60, 80, 30)), engine=engine())
+    np.testing.assert_array_equal(clicked[:, :40], earlier[:, :40])
+    assert clicked[60, 80, 30]
 
 
 @pytest.mark.parametrize(
@@ -176,3 +220,46 @@ def test_voxels_that_are_not_finite_do_not_spoil_the_rest():
 def test_it_reads_no_text():
     with pytest.raises(PromptError, match="TextPrompt"):
         run_job(engine().segment(PromptRequest(IMAGE, ObjectPrompts((TextPrompt("liver"),)))))
+
+
+def test_half_the_precision_of_the_weights_changes_next_to_nothing():
+    exact, half = PromptableNet(), PromptableNet()
+    shipped = store.load("promptable")
+    rng = torch.Generator().manual_seed(0)
+    # What float16 lost is at most this much, in one direction or the other.
+    exact.load_state_dict(
+        {k: w + 2**-12 * w * (2 * torch.rand(w.shape, generator=rng) - 1) for k, w in shipped.items()}
+    )
+    half.load_state_dict(shipped)
+    image = noisy(TRUTH, noise=60)
+    masks = [mask_of(image, BOX, INSIDE, OUTSIDE, engine=PromptableEngine(as_network(n))) for n in (exact, half)]
+    assert dice(*masks) > 0.995
+
+
+def test_the_shipped_network_answers_well_everywhere_and_the_same():
+    engine = make_engine("promptable", "cpu")
+    found = answer(IMAGE, BOX, engine=engine)
+    assert dice(TRUTH, found.on_grid()) > 0.9
+    session = PromptSession(make_engine("promptable"))
+    session.set_image(IMAGE)
+    session.prompt(BOX)
+    np.testing.assert_array_equal(session.mask(), found.on_grid())
+
+
+def test_a_network_is_loaded_once_and_tampered_weights_are_refused(monkeypatch, tmp_path):
+    assert shipped_network("cpu") is shipped_network("cpu")
+    data = bytearray(store.path("promptable").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "promptable.safetensors").write_bytes(data)
+    monkeypatch.setenv("VOXELSMITH_WEIGHTS", str(tmp_path))
+    shipped_network.cache_clear()
+    with pytest.raises(ModelUnavailableError, match="promptable"):
+        answer(IMAGE, BOX, engine=make_engine("promptable"))
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0)])
+def test_a_transposed_image_gives_nearly_the_transposed_mask(order):
+    mask = answer(IMAGE, BOX, engine=make_engine("promptable")).on_grid()
+    turned = Volume(IMAGE.array.transpose(order), Affine.from_spacing())
+    box = Box(*(tuple(np.array(corner)[list(order)].tolist()) for corner in (BOX.lo, BOX.hi)))
+    assert dice(mask.transpose(order), mask_of(turned, box, engine=make_engine("promptable"))) > 0.97

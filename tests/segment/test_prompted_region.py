@@ -6,7 +6,7 @@ from phantoms import ball, noisy
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.models.promptable import CHANNELS
-from voxelsmith.segment.prompted_region import Contrast, PromptedRegion, box_map, click_map
+from voxelsmith.segment.prompted_region import Contrast, PromptedRegion, boxes_map, click_map
 from voxelsmith.segment.scene import Stroke
 from voxelsmith.segment.zoom import Region
 
@@ -19,7 +19,7 @@ FULL = Region.over(WHOLE, (1, 1, 1), 100_000)
 
 
 def prompted(region=FULL, image=IMAGE, **options):
-    return PromptedRegion(region.shrink(image.array), region, BOX, **{"shown": True, **options})
+    return PromptedRegion(region.shrink(image.array), region, BOX, **{"drawn": [BOX], **options})
 
 
 def channel(state, name):
@@ -32,21 +32,31 @@ def test_channels_come_in_the_networks_order_on_the_regions_grid():
     assert state.inputs().dtype == np.float32
     assert channel(state, "guess")[TRUTH].mean() > 0.75
     assert channel(state, "guess")[~TRUTH].mean() < 0.05
-    np.testing.assert_array_equal(channel(state, "box"), box_map(FULL, BOX))
+    np.testing.assert_array_equal(channel(state, "box"), boxes_map(FULL, [BOX]))
     assert not channel(state, "positive").any()
     assert not channel(state, "negative").any()
 
 
 def test_the_network_does_not_see_a_box_that_was_estimated():
-    assert not channel(prompted(shown=False), "box").any()
+    assert not channel(prompted(drawn=[]), "box").any()
 
 
 @pytest.mark.parametrize("voxels", [100_000, 6_000])
 def test_a_box_map_holds_as_much_as_the_box(voxels):
     region = Region.over(WHOLE, (1, 1, 1), voxels)
-    cover = box_map(region, Box((3, 5, 7), (21, 30, 17)))
+    cover = boxes_map(region, [Box((3, 5, 7), (21, 30, 17))])
     assert cover.sum() * np.prod(region.factors) == pytest.approx(19 * 26 * 11)
     assert cover.max() == pytest.approx(1)
+
+
+def test_several_boxes_are_all_drawn_and_none_of_what_is_in_them_is_tidied_away():
+    small = np.zeros(SHAPE, dtype=bool)
+    small[33:36, 30:33, 26:29] = True
+    boxes = [BOX, Box.around(small)]
+    image = noisy(TRUTH | small, noise=5)
+    region = PromptedRegion(FULL.shrink(image.array), FULL, boxes[0].union(boxes[1]), drawn=boxes)
+    assert channel(region, "box").sum() == sum(np.prod(b.shape) for b in boxes)
+    assert channel(region, "guess")[small].mean() > 0.5
 
 
 def test_a_click_map_is_one_at_the_clicks_and_local():

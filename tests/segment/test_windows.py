@@ -30,9 +30,9 @@ class Spy:
         return channels[GUESS] * np.float32(0.8) + np.float32(0.1)
 
 
-def windows(box=BOX):
+def windows(drawn=(BOX,)):
     image = TRUTH * 100
-    return Windows(image, REGION, Contrast.of(image, TRUTH), box)
+    return Windows(image, REGION, Contrast.of(image, TRUTH), drawn)
 
 
 def test_a_region_that_is_fine_already_is_not_looked_at_again():
@@ -54,6 +54,16 @@ def test_windows_with_surface_are_answered_and_the_rest_stays():
     assert all(n <= WINDOW for asked in spy.asked for n in asked.shape[1:])
 
 
+@pytest.mark.parametrize("shape", [(200, 90, 1), (200, 4, 90)])
+def test_a_thin_region_is_looked_at_closer_in_all_of_its_slices(shape):
+    truth = np.zeros(shape, dtype=np.float32)
+    truth[30:160, :, 20:80] = 1 if shape[2] > 1 else 0
+    truth[30:160, 20:80] = 1 if shape[2] == 1 else truth[30:160, 20:80]
+    region = Region.over(Box((0, 0, 0), tuple(n - 1 for n in shape)), (1, 1, 1), 1_000_000)
+    fine = run_job(Windows(truth, region, Contrast.of(truth, truth), []).refine(truth, [], Spy()))
+    np.testing.assert_allclose(fine, truth * np.float32(0.8) + np.float32(0.1), atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_without_surface_nothing_is_asked(value):
     spy = Spy()
@@ -70,7 +80,7 @@ def test_every_window_sees_the_box_and_clicks_of_both_signs():
         assert all(asked[CHANNELS.index(name)].max() == 1 for asked in spy.asked)
     assert all(asked[CHANNELS.index("box")].max() == 1 for asked in spy.asked)
     spy = Spy()
-    run_job(windows(box=None).refine(TRUTH, [], spy))
+    run_job(windows(drawn=()).refine(TRUTH, [], spy))
     assert not any(asked[CHANNELS.index("box")].any() for asked in spy.asked)
 
 

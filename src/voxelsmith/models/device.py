@@ -18,12 +18,18 @@ _CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 def pick_device(name: DeviceName) -> torch.device:
     """The device of that name; "auto" is CUDA, then MPS, then the CPU. InputError if this machine has none of it."""
-    at_hand = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    # Transposed 3-D convolutions came to MPS with torch 2.8.
+    mps = torch.backends.mps.is_available() and _torch_version() >= (2, 8)
+    at_hand = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}
     if name == "auto":
         return torch.device(next(device for device, here in at_hand.items() if here))
-    if not at_hand[name]:
+    if not at_hand.get(name):
         raise InputError(f"This machine, or its torch, offers no {name} device; choose auto or cpu.")
     return torch.device(name)
+
+
+def _torch_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:

@@ -239,6 +239,15 @@ _ENGINES = {
             speed="0.06 s a prompt on two CPU cores",
             where="voxelsmith.segment.training_free:TrainingFreeEngine",
         ),
+        EngineInfo(
+            name="promptable",
+            title="Voxelsmith promptable network",
+            good_at="Tumours, nuclei and brain structures from a box; follows corrections less well than the random walk.",
+            licence="BSD-3-Clause",
+            speed="0.06 s a prompt on two CPU cores, longer for large objects",
+            where="voxelsmith.segment.promptable:PromptableEngine",
+            learned=True,
+        ),
     )
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from voxelsmith.core.errors import ResourceError
 from voxelsmith.segment.zoom import FloatArray
 
 if TYPE_CHECKING:
@@ -49,20 +50,26 @@ def as_network(model: PromptableNet, device: DeviceName = "cpu") -> Network:
     """A model, in evaluation mode on a device, as a function of arrays; InputError if the device is not there."""
     import torch
 
-    from voxelsmith.models.device import pick_device
+    from voxelsmith.models.device import pick_device, uses_bfloat16
 
     place = pick_device(device)
-    # Half the work on CUDA; on a CPU float32, which gives the same mask on all of them but for rounding.
-    half = place.type == "cuda"
+    # On a CPU always float32, which gives the same mask on all of them but for rounding.
+    half = place.type == "cuda" and uses_bfloat16("auto", place)
     model = model.to(place).eval()
     for weight in model.parameters():
         if weight.ndim == 5:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
     def answer(channels: FloatArray) -> FloatArray:
-        with torch.inference_mode(), torch.autocast(place.type, dtype=torch.bfloat16, enabled=half):
-            logits = model(torch.from_numpy(channels)[None].to(place))
-            probability: FloatArray = logits.float().sigmoid()[0, 0].cpu().numpy()
+        try:
+            with torch.inference_mode(), torch.autocast(place.type, dtype=torch.bfloat16, enabled=half):
+                logits = model(torch.from_numpy(channels)[None].to(place))
+                probability: FloatArray = logits.float().sigmoid()[0, 0].cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise ResourceError(
+                f"The memory of {place.type} is too small for a window of {' x '.join(map(str, channels.shape[1:]))} "
+                "voxels; close what else uses it, or choose the CPU."
+            ) from error
         return np.ascontiguousarray(probability)
 
     return answer

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Prompt, Scribble
 from voxelsmith.core.volume import Volume
 from voxelsmith.segment.engine import Probability, PromptRequest, Segmentation, check_request
+from voxelsmith.segment.evidence import BoolArray
 from voxelsmith.segment.extent import search_box
 from voxelsmith.segment.network import Network, shipped_network
 from voxelsmith.segment.prompted_region import MARGIN, PromptedRegion
@@ -38,49 +41,84 @@ _SEARCH = Settings()
 _SEARCH_VOXELS = 64_000
 _REFOCUS = 2
 _SAME = 0.8
+_REACHED = 0.1
 
 
 class _View:
     """A region of an image as the network sees it for one object, and the answers given in it so far."""
 
-    def __init__(self, image: Volume, first: tuple[Prompt, ...], box: Box, region: Region, *, fine: bool) -> None:
-        self.image, self.first, self.box = image, first, box
-        self.region = region
-        earlier = next((p for p in reversed(first) if isinstance(p, MaskPrompt)), None)
-        self.drawn = any(isinstance(p, Box) for p in first)
-        working = finite(region.shrink(image.array))
-        self.earlier = None if earlier is None else region.average(crop_of(earlier, region))
-        self.start = PromptedRegion(working, region, box, shown=self.drawn, start=self.earlier)
+    def __init__(self, image: Volume, first: tuple[Prompt, ...], region: Region) -> None:
+        # Whoever closes an image need not wait for the engine to forget it.
+        self.image = ref(image)
+        self.first, self.region = first, region
+        self.drawn = [p for p in first if isinstance(p, Box)]
+        self.earlier: BoolArray | None = None
+        self.start: PromptedRegion
         self.windows: Windows | None = None
+        self.answers: OrderedDict[tuple[Prompt, ...], PromptedRegion] = OrderedDict()
+
+    @classmethod
+    def opened(cls, image: Volume, first: tuple[Prompt, ...], box: Box, region: Region, *, fine: bool) -> Job[_View]:
+        """Read the region and make the first guess, as a job; ``fine`` is for those that will be looked at closer."""
+        view = cls(image, first, region)
+        yield Progress(0, 3, "Reading the region")
+        working = finite(region.shrink(image.array))
+        mask = next((p for p in reversed(first) if isinstance(p, MaskPrompt)), None)
+        view.earlier = None if mask is None else crop_of(mask, region)
+        start = None if view.earlier is None else region.average(view.earlier)
+        yield Progress(1, 3, "Making a first guess")
+        view.start = PromptedRegion(working, region, box, drawn=view.drawn, start=start)
         finer = fine_region(region, image.spacing, _FINE_VOXELS) if fine else None
         if finer is not None:
+            yield Progress(2, 3, "Reading the region closer")
             closer = finite(finer.shrink(image.array))
-            self.windows = Windows(closer, finer, self.start.contrast, box if self.drawn else None)
-        self.answers: OrderedDict[tuple[Prompt, ...], PromptedRegion] = OrderedDict()
+            view.windows = Windows(closer, finer, view.start.contrast, view.drawn)
+        return view
 
     def matches(self, image: Volume, first: tuple[Prompt, ...], box: Box) -> bool:
         """Whether this view is that of an object's first prompts, on the region that all its prompts need."""
-        return self.image is image and self.first == first and self.region.box == box
+        return self.image() is image and self.first == first and self.region.box == box
+
+    def answer(self, prompts: ObjectPrompts, strokes: tuple[Prompt, ...], network: Network) -> Job[Probability]:
+        """The answer as finely as it is computed, as a job; away from the clicks an earlier mask stays as it was."""
+        if self.earlier is not None and not strokes:
+            return self._at_full_resolution(self.earlier)
+        region, values = self.region, (yield from self.coarse(strokes, network))
+        if self.windows is not None:
+            region = self.windows.region
+            coarse = _onto(values, self.region, region)
+            values = yield from self.windows.refine(coarse, strokes_of(prompts, region), network)
+        if self.earlier is None:
+            return Probability(region, values.astype(np.float16))
+        reach = Probability(self.region, self.answers[strokes].reach()).dense()
+        return self._at_full_resolution(np.where(reach > _REACHED, Probability(region, values).dense(), self.earlier))
+
+    def _at_full_resolution(self, values: npt.NDArray[Any]) -> Probability:
+        box = self.region.box
+        full = Region(box, box.shape, np.ones(3), self.region.spacing / self.region.factors)
+        return Probability(full, values.astype(np.float16))
 
     def coarse(self, strokes: tuple[Prompt, ...], network: Network) -> Job[FloatArray]:
         """The answer on the working grid, as a job; answers to the first of the strokes are not asked for again."""
         known = next((n for n in range(len(strokes), -1, -1) if strokes[:n] in self.answers), None)
         if known is None:
-            # A click without a box is answered together with what it says about the object's place.
-            alone = self.drawn or self.earlier is not None or not strokes
             state, known = self.start.branch(), 0
-            if alone:
+            # A click without a box or mask has no answer before it.
+            if self.drawn or self.earlier is not None:
                 yield Progress(0, 1 + len(strokes), "Asking the network")
                 if self.earlier is None:
                     state.take(network(state.inputs()))
                 self._keep((), state)
+                state = state.branch()
         else:
             state = self.answers[strokes[:known]].branch()
         for n in range(known, len(strokes)):
             yield Progress(n - known, len(strokes) - known, "Following the clicks")
-            for stroke in strokes_of(ObjectPrompts((strokes[n],)), self.region):
+            touching = strokes_of(ObjectPrompts((strokes[n],)), self.region)
+            for stroke in touching:
                 state.add(stroke)
-            state.take(network(state.inputs()))
+            if touching:
+                state.take(network(state.inputs()))
             self._keep(strokes[: n + 1], state)
             state = state.branch()
         return self.answers[strokes].guess
@@ -109,11 +147,12 @@ class PromptableEngine:
     def __init__(self, network: Network | None = None, device: DeviceName = "auto") -> None:
         self._network, self._device = network, device
         self._views: list[_View] = []
-        self._extents: list[tuple[Volume, Prompt, Box]] = []
+        self._extents: list[tuple[ref[Volume], Prompt, Box]] = []
 
     def segment(self, request: PromptRequest) -> Job[Segmentation]:
         """Answer one request, as a job."""
         check_request(request, self)
+        yield Progress(0, 1, "Loading the network")
         network = self._network or shipped_network(self._device)
         image, prompts = request.image, request.prompts
         strokes = tuple(p for p in prompts.prompts if isinstance(p, Point | Scribble))
@@ -124,37 +163,35 @@ class PromptableEngine:
         else:
             first = (next(p for p in strokes if p.positive),)
             box = yield from self._extent(image, first[0], network)
-        view = self._view(image, first, box, surroundings(box, prompts, image.grid, MARGIN))
-        values = yield from view.coarse(strokes, network)
-        region = view.region
-        if view.windows is not None and (strokes or view.earlier is None):
-            region = view.windows.region
-            coarse = _onto(values, view.region, region)
-            values = yield from view.windows.refine(coarse, strokes_of(prompts, region), network)
-        return Segmentation.cut(request, Probability(region, values.astype(np.float16)), self.name)
+        view = yield from self._view(image, first, box, surroundings(box, prompts, image.grid, MARGIN))
+        probability = yield from view.answer(prompts, strokes, network)
+        return Segmentation.cut(request, probability, self.name)
 
-    def _view(self, image: Volume, first: tuple[Prompt, ...], box: Box, around: Box) -> _View:
-        view = next((v for v in self._views if v.matches(image, first, around)), None)
+    def _view(self, image: Volume, first: tuple[Prompt, ...], box: Box, around: Box) -> Job[_View]:
+        alive = [view for view in self._views if view.image() is not None]
+        view = next((v for v in alive if v.matches(image, first, around)), None)
         if view is None:
-            view = _View(image, first, box, Region.over(around, image.spacing, _VOXELS), fine=True)
-            self._views = [*self._views[1 - _VIEWS :], view]
+            region = Region.over(around, image.spacing, _VOXELS)
+            view = yield from _View.opened(image, first, box, region, fine=True)
+        # The one used last is forgotten last.
+        self._views = [*[v for v in alive if v is not view][1 - _VIEWS :], view]
         return view
 
     def _extent(self, image: Volume, click: Prompt, network: Network) -> Job[Box]:
         """The box of an object that has no box: a search by brightness, then the extent of what the network finds."""
-        known = next((box for at, clicked, box in self._extents if at is image and clicked == click), None)
+        known = next((box for at, clicked, box in self._extents if at() is image and clicked == click), None)
         if known is not None:
             return known
         prompts = ObjectPrompts((click,))
         box = yield from search_box(image, prompts, _SEARCH)
         for _ in range(_REFOCUS):
             region = Region.over(surroundings(box, prompts, image.grid, MARGIN), image.spacing, _SEARCH_VOXELS)
-            view = _View(image, (click,), box, region, fine=False)
+            view = yield from _View.opened(image, (click,), box, region, fine=False)
             found = _extent_of((yield from view.coarse((click,), network)), click, region)
             if found is None or _overlap(found, box) > _SAME:
                 break
             box = found
-        self._extents = [*self._extents[1 - _VIEWS :], (image, click, box)]
+        self._extents = [*self._extents[1 - _VIEWS :], (ref(image), click, box)]
         return box
 
 

@@ -8,11 +8,13 @@ training build their inputs here, so that they cannot differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.segment.scene import Scene, Settings, Stroke
@@ -60,18 +62,25 @@ class Contrast:
 def click_map(grid: tuple[int, int, int], voxels: npt.NDArray[np.intp]) -> FloatArray:
     """Soft balls around working voxels, 1 at each of them; shape ``grid``."""
     out = np.zeros(grid, dtype=np.float32)
-    axis = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / _BALL) ** 2).astype(np.float32)
-    ball = axis[:, None, None] * axis[:, None] * axis
-    for voxel in voxels:
-        low, high = np.maximum(voxel - _REACH, 0), np.minimum(voxel + _REACH + 1, grid)
-        at = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        part = tuple(slice(a - v + _REACH, b - v + _REACH) for a, b, v in zip(low, high, voxel, strict=True))
-        np.maximum(out[at], ball[part], out=out[at])
+    low = np.maximum(voxels.min(axis=0) - _REACH, 0)
+    high = np.minimum(voxels.max(axis=0) + _REACH + 1, grid)
+    away = np.ones(high - low, dtype=bool)
+    away[tuple((voxels - low).T)] = False
+    distance = ndimage.distance_transform_edt(away)
+    at = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    out[at] = np.where(distance <= _REACH, np.exp(-0.5 * (distance / _BALL) ** 2), 0)
     return out
 
 
-def box_map(region: Region, box: Box) -> FloatArray:
-    """How much of each working voxel a box covers, 0 to 1."""
+def boxes_map(region: Region, boxes: Sequence[Box]) -> FloatArray:
+    """How much of each working voxel the boxes cover, 0 to 1; where several do, the one that covers most of it."""
+    out = np.zeros(region.grid, dtype=np.float32)
+    for box in boxes:
+        np.maximum(out, _box_map(region, box), out=out)
+    return out
+
+
+def _box_map(region: Region, box: Box) -> FloatArray:
     low, high = region.to_working(np.array(box.lo) - 0.5), region.to_working(np.array(box.hi) + 0.5)
     shares = []
     for axis in range(3):
@@ -92,14 +101,14 @@ class PromptedRegion:
         Where it lies.
     box
         Extent of the object in voxels of the image, from the user or estimated.
-    shown
-        Whether the user drew the box; the network does not see one that was estimated.
+    drawn
+        The boxes that the user drew, all of one object; the network does not see one that was estimated.
     start
         Share of each working voxel that an earlier mask covers, or None.
     """
 
     def __init__(
-        self, working: FloatArray, region: Region, box: Box, *, shown: bool, start: FloatArray | None = None
+        self, working: FloatArray, region: Region, box: Box, *, drawn: Sequence[Box], start: FloatArray | None = None
     ) -> None:
         self.region = region
         inner = Region.over(region.box, region.spacing / region.factors, SCENE.working_voxels)
@@ -109,7 +118,9 @@ class PromptedRegion:
         coarse = self._inner.average(working)
         if start is None:
             self._scene = Scene.in_box(coarse, inner, box, SCENE)
-            probability = self._scene.tidy(self._scene.settle(self._scene.start(), SCENE.rounds))
+            probability = self._scene.settle(self._scene.start(), SCENE.rounds)
+            if len(drawn) < 2:
+                probability = self._scene.tidy(probability)
             level = self._scene.threshold(probability)
             self.guess = self._expanded(_centred(probability, level))
         else:
@@ -117,7 +128,7 @@ class PromptedRegion:
             self.guess = start
         self.contrast = Contrast.of(working, self.guess)
         self._image = self.contrast.channels(working)
-        self._box = box_map(region, box) if shown else np.zeros(region.grid, dtype=np.float32)
+        self._box = boxes_map(region, drawn)
         self._clicks = {sign: np.zeros(region.grid, dtype=np.float32) for sign in (True, False)}
 
     def _expanded(self, coarse: FloatArray) -> FloatArray:
@@ -136,15 +147,19 @@ class PromptedRegion:
 
     def add(self, stroke: Stroke) -> None:
         """Bend the guess by a click or scribble, given in working voxels of :attr:`region`."""
-        inner = np.unique((stroke.voxels / self._inner.factors).astype(np.intp), axis=0)
+        inner = np.unique(self._inner.nearest(stroke.voxels), axis=0)
         before = self._inner.average(self.guess)
-        after = self._scene.correct(Stroke(np.minimum(inner, np.array(before.shape) - 1), stroke.positive), before)
+        after = self._scene.correct(Stroke(inner, stroke.positive), before)
         out = np.empty(self.region.grid, dtype=np.float32)
         for part, slab in self._inner.expand(after - before):
             out[part] = slab
         self.guess = np.clip(self.guess + out, 0, 1)
         clicks = self._clicks[stroke.positive]
         self._clicks[stroke.positive] = np.maximum(clicks, click_map(self.region.grid, stroke.voxels))
+
+    def reach(self) -> FloatArray:
+        """How far the clicks and scribbles so far carry, 0 to 1 on the working grid."""
+        return self._expanded(self._scene.reached)
 
     def branch(self) -> PromptedRegion:
         """A copy that can go on by itself."""

@@ -8,8 +8,7 @@ again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import product
 
@@ -19,13 +18,12 @@ import numpy.typing as npt
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import Box
 from voxelsmith.segment.network import Network
-from voxelsmith.segment.prompted_region import Contrast, box_map, click_map
+from voxelsmith.segment.prompted_region import Contrast, boxes_map, click_map
 from voxelsmith.segment.scene import Stroke
 from voxelsmith.segment.zoom import FloatArray, Region
 
 WINDOW = 64
 _OVERLAP = 16
-_KEPT = 64
 
 
 def fine_region(region: Region, image_spacing: npt.NDArray[np.float64], voxels: int) -> Region | None:
@@ -45,15 +43,16 @@ class Windows:
         The fine grid.
     contrast
         Of the coarse view, so that both see the same brightness.
-    box
-        The user's box in voxels of the image, or None.
+    drawn
+        The user's boxes in voxels of the image.
     """
 
-    def __init__(self, working: FloatArray, region: Region, contrast: Contrast, box: Box | None) -> None:
+    def __init__(self, working: FloatArray, region: Region, contrast: Contrast, drawn: Sequence[Box]) -> None:
         self.region = region
         self._image = np.stack(contrast.channels(working))
-        self._box = np.zeros(region.grid, dtype=np.float32) if box is None else box_map(region, box)
-        self._known: OrderedDict[bytes, FloatArray] = OrderedDict()
+        self._box = boxes_map(region, drawn)
+        # For each place what was asked there last, as a digest, and its answer.
+        self._known: dict[tuple[int, ...], tuple[bytes, FloatArray]] = {}
 
     def refine(self, coarse: FloatArray, strokes: list[Stroke], network: Network) -> Job[FloatArray]:
         """The answer on the fine grid, as a job.
@@ -78,7 +77,7 @@ class Windows:
         for done, at in enumerate(places):
             yield Progress(done, len(places), "Looking closer")
             channels = np.stack([*self._image[(slice(None), *at)], guess[at], self._box[at], *(c[at] for c in clicks)])
-            taper = _taper(guess[at].shape)
+            taper = _taper(at, self.region.grid)
             total[at] += taper * self._answer(at, channels, network)
             weight[at] += taper
         # Where windows end, their answers give way to the coarse one.
@@ -87,14 +86,11 @@ class Windows:
         return share * fine + (1 - share) * coarse
 
     def _answer(self, at: tuple[slice, ...], channels: FloatArray, network: Network) -> FloatArray:
-        key = blake2b(repr(at).encode() + channels[2:].tobytes(), digest_size=16).digest()
-        if key in self._known:
-            self._known.move_to_end(key)
-        else:
-            self._known[key] = network(channels)
-            if len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        return self._known[key]
+        place = tuple(s.start for s in at)
+        asked = blake2b(channels[2:].tobytes(), digest_size=16).digest()
+        if self._known.get(place, (b"",))[0] != asked:
+            self._known[place] = asked, network(channels)
+        return self._known[place][1]
 
 
 def _tiles(grid: tuple[int, int, int]) -> Iterator[tuple[slice, ...]]:
@@ -111,8 +107,13 @@ def _has_surface(guess: FloatArray) -> bool:
     return bool(guess.any()) and not bool(guess.all())
 
 
-def _taper(shape: tuple[int, ...]) -> FloatArray:
-    """Weights that fall linearly towards the faces of a window, 1 in its middle."""
-    axes = [np.clip(np.minimum(np.arange(n) + 1, n - np.arange(n)) / (_OVERLAP / 2), 0, 1) for n in shape]
+def _taper(at: tuple[slice, ...], grid: tuple[int, int, int]) -> FloatArray:
+    """Weights of a window: 1 in it, falling linearly towards its faces, but not where the grid itself ends."""
+    axes = []
+    for part, count in zip(at, grid, strict=True):
+        index = np.arange(part.start, part.stop)
+        left = index - part.start + 1 if part.start else np.full(len(index), _OVERLAP)
+        right = part.stop - index if part.stop < count else np.full(len(index), _OVERLAP)
+        axes.append(np.clip(np.minimum(left, right) / (_OVERLAP / 2), 0, 1))
     taper: FloatArray = (axes[0][:, None, None] * axes[1][:, None] * axes[2]).astype(np.float32)
     return taper

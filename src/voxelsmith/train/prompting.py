@@ -82,7 +82,7 @@ def begin(rng: np.random.Generator, image: Field, truth: Mask, spacing: Vector, 
     target = region.shrink(truth)
     start = corrupted(rng, target) if kind == "mask" else None
     shown = kind == "box" or (kind == "mask" and rng.random() < 0.3)
-    prompted = PromptedRegion(working, region, box, shown=shown, start=start)
+    prompted = PromptedRegion(working, region, box, drawn=[box] if shown else [], start=start)
     inside = target > 0.5
     if click is not None:
         prompted.add(Stroke(region.nearest(click)[None], True))
