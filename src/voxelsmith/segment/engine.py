@@ -242,7 +242,7 @@ _ENGINES = {
         EngineInfo(
             name="promptable",
             title="Voxelsmith promptable network",
-            good_at="Tumours, nuclei and brain structures from a box; follows corrections less well than the random walk.",
+            good_at="Tumours, nuclei and brain structures from a box; follows corrections less well.",
             licence="BSD-3-Clause",
             speed="0.06 s a prompt on two CPU cores, longer for large objects",
             where="voxelsmith.segment.promptable:PromptableEngine",
