@@ -62,6 +62,8 @@ class Contrast:
 def click_map(grid: tuple[int, int, int], voxels: npt.NDArray[np.intp]) -> FloatArray:
     """Soft balls around working voxels, 1 at each of them; shape ``grid``."""
     out = np.zeros(grid, dtype=np.float32)
+    if not len(voxels):
+        return out
     low = np.maximum(voxels.min(axis=0) - _REACH, 0)
     high = np.minimum(voxels.max(axis=0) + _REACH + 1, grid)
     away = np.ones(high - low, dtype=bool)
