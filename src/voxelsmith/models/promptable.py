@@ -8,8 +8,7 @@ half resolution, so that a pass stays affordable on a CPU.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +43,6 @@ class Architecture:
     stem: int = 2
     detail: int = 4
     groups: int = 8
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a checkpoint or a file's metadata."""
-        return asdict(self)
 
 
 def _even(x: Tensor) -> Tensor:
@@ -107,8 +102,8 @@ class PromptableNet(nn.Module):
             self.detail = nn.Conv3d(a.detail + inputs, a.detail, 3, padding=1)
             last = a.detail
         self.head = nn.Conv3d(last, 1, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits.

@@ -57,10 +57,7 @@ class Probability:
 
     def dense(self) -> FloatArray:
         """Probabilities at the image's own voxels, float32 of the region box's shape."""
-        out = np.empty(self.region.box.shape, dtype=np.float32)
-        for part, slab in self.region.expand(self.values.astype(np.float32, copy=False)):
-            out[part] = slab
-        return out
+        return self.region.dense(self.values.astype(np.float32, copy=False))
 
     def fine(self) -> Probability:
         """The same at the image's own voxels: float32 values, much larger, but cut many times as fast."""

@@ -199,10 +199,7 @@ def _onto(values: FloatArray, coarse: Region, fine: Region) -> FloatArray:
     """Values of one working grid, interpolated onto a finer one over the same box."""
     grid = Box((0, 0, 0), (fine.grid[0] - 1, fine.grid[1] - 1, fine.grid[2] - 1))
     between = Region(grid, coarse.grid, np.array(fine.grid) / coarse.grid, coarse.spacing)
-    out = np.empty(fine.grid, dtype=np.float32)
-    for part, slab in between.expand(values):
-        out[part] = slab
-    return np.clip(out, 0, 1)
+    return np.clip(between.dense(values), 0, 1)
 
 
 def _extent_of(probability: FloatArray, click: Prompt, region: Region) -> Box | None:

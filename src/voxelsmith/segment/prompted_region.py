@@ -134,10 +134,7 @@ class PromptedRegion:
         self._clicks = {sign: np.zeros(region.grid, dtype=np.float32) for sign in (True, False)}
 
     def _expanded(self, coarse: FloatArray) -> FloatArray:
-        out = np.empty(self.region.grid, dtype=np.float32)
-        for part, slab in self._inner.expand(coarse):
-            out[part] = slab
-        return np.clip(out, 0, 1)
+        return np.clip(self._inner.dense(coarse), 0, 1)
 
     def inputs(self) -> FloatArray:
         """Input of the network, shape (6, I, J, K) in the order of :data:`voxelsmith.models.promptable.CHANNELS`."""
@@ -152,10 +149,7 @@ class PromptedRegion:
         inner = np.unique(self._inner.nearest(stroke.voxels), axis=0)
         before = self._inner.average(self.guess)
         after = self._scene.correct(Stroke(inner, stroke.positive), before)
-        out = np.empty(self.region.grid, dtype=np.float32)
-        for part, slab in self._inner.expand(after - before):
-            out[part] = slab
-        self.guess = np.clip(self.guess + out, 0, 1)
+        self.guess = np.clip(self.guess + self._inner.dense(after - before), 0, 1)
         clicks = self._clicks[stroke.positive]
         self._clicks[stroke.positive] = np.maximum(clicks, click_map(self.region.grid, stroke.voxels))
 

@@ -139,6 +139,13 @@ class Region:
             near = slice(int(used[0]), int(used[-1]) + 1)
             yield part, np.matmul(w1, np.tensordot(w0[part, near], working[near], axes=1)) @ w2.T
 
+    def dense(self, working: FloatArray) -> FloatArray:
+        """A working array interpolated back, all of it at once: float32 of the box's shape."""
+        out = np.empty(self.box.shape, dtype=np.float32)
+        for part, slab in self.expand(working):
+            out[part] = slab
+        return out
+
     def to_working(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Working-grid coordinates of voxel indices of the image, shape (..., 3)."""
         return (np.asarray(index, dtype=np.float64) - self.box.lo + 0.5) / self.factors - 0.5
