@@ -36,6 +36,9 @@ def promptable(
     split: Annotated[
         Path | None, typer.Option(help="TOML file that lists the volumes (default: those of the shipped network).")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Run folder of an earlier training to start from, or 'shipped'.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Stop after this time, to be resumed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")] = False,
@@ -50,7 +53,10 @@ def promptable(
 
     chosen = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
     settings = trainer.settings(**{name: value for name, value in chosen.items() if value is not None})
-    _run(trainer.recipe(data, seed, split=split), settings, out, resume=resume, quiet=quiet, as_json=as_json)
+    begin = "shipped" if start == Path("shipped") else start
+    _run(
+        trainer.recipe(data, seed, split=split, start=begin), settings, out, resume=resume, quiet=quiet, as_json=as_json
+    )
 
 
 def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: bool, as_json: bool) -> None:

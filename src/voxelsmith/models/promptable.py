@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxelsmith.models.convolution import Conv3d
+
 CHANNELS = ("image", "focus", "guess", "box", "positive", "negative")
 """What the channels of the input hold; see :mod:`voxelsmith.segment.prompted_region`."""
 
@@ -59,9 +61,9 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, groups: int) -> None:
         super().__init__()
-        self.first = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.first = Conv3d(width, width, 3, padding=1, bias=False)
         self.norm1 = nn.GroupNorm(groups, width, eps=_EPS)
-        self.second = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.second = Conv3d(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(groups, width, eps=_EPS)
         nn.init.zeros_(self.norm2.weight)
 
@@ -91,17 +93,17 @@ class PromptableNet(nn.Module):
         inputs = len(CHANNELS)
         pairs = list(zip(a.widths[:-1], a.widths[1:], strict=True))
         kernel = 4 if a.stem == 2 else 3
-        self.stem = nn.Conv3d(inputs, a.widths[0], kernel, stride=a.stem, padding=1)
+        self.stem = Conv3d(inputs, a.widths[0], kernel, stride=a.stem, padding=1)
         self.encoder = nn.ModuleList(_Block(w, a.groups) for w in a.widths)
-        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.down = nn.ModuleList(Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in reversed(pairs))
         self.decoder = nn.ModuleList(_Block(fine, a.groups) for fine, _ in reversed(pairs))
         last = a.widths[0]
         if a.stem == 2:
             self.to_full = nn.ConvTranspose3d(a.widths[0], a.detail, 2, stride=2)
-            self.detail = nn.Conv3d(a.detail + inputs, a.detail, 3, padding=1)
+            self.detail = Conv3d(a.detail + inputs, a.detail, 3, padding=1)
             last = a.detail
-        self.head = nn.Conv3d(last, 1, 1)
+        self.head = Conv3d(last, 1, 1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 

@@ -2,8 +2,9 @@
 
 Owns the channels of the network's input on the working grid: the image at two contrasts, a guess of the mask, and maps
 of the box and the clicks. The guess comes from the training-free scene of the same region: first its own answer, later
-the network's last answer bent by the newest click, so that a click reaches as far as similar tissue does. Inference and
-training build their inputs here, so that they cannot differ.
+the last answer bent by the newest click, so that a click reaches as far as similar tissue does. Every answer after the
+first is averaged with the guess that it was made from. Inference and training build their inputs here, so that they
+cannot differ.
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ class PromptedRegion:
         else:
             self._scene = Scene.from_mask(coarse, inner, self._inner.average(start), box, SCENE)
             self.guess = start
+        self._answered = start is not None
         self.contrast = Contrast.of(working, self.guess)
         self._image = self.contrast.channels(working)
         self._box = boxes_map(region, drawn)
@@ -141,8 +143,9 @@ class PromptedRegion:
         return np.stack([*self._image, self.guess, self._box, self._clicks[True], self._clicks[False]])
 
     def take(self, probability: FloatArray) -> None:
-        """Make the network's answer the guess from now on."""
-        self.guess = probability
+        """Make the network's answer the guess from now on; a later answer only in half, so that clicks are not undone."""
+        self.guess = (self.guess + probability) / 2 if self._answered else probability
+        self._answered = True
 
     def add(self, stroke: Stroke) -> None:
         """Bend the guess by a click or scribble, given in working voxels of :attr:`region`."""

@@ -7,23 +7,27 @@ of the network's own answer, once or twice. :mod:`voxelsmith.train.prompted_obje
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from voxelsmith.core.errors import InputError
 from voxelsmith.models.promptable import Architecture, PromptableNet
 from voxelsmith.segment.prompted_region import PromptedRegion
 from voxelsmith.segment.zoom import FloatArray
+from voxelsmith.train.checkpoint import export
 from voxelsmith.train.losses import dice_bce
 from voxelsmith.train.prompted_objects import PromptedObjects
 from voxelsmith.train.prompting import Episode, correction
 from voxelsmith.train.sample import Mask
 from voxelsmith.train.settings import Settings
 from voxelsmith.train.split import learning_entries
+from voxelsmith.weights import store
 
 _MOST_PASSES = 3
 _JUDGED = {"shapes": 12, "anatomy": 12, "real": 24}
@@ -50,7 +54,11 @@ def settings(**overrides: Any) -> Settings:
 
 
 def recipe(
-    data: Path | None = None, seed: int = 0, architecture: Architecture | None = None, split: Path | None = None
+    data: Path | None = None,
+    seed: int = 0,
+    architecture: Architecture | None = None,
+    split: Path | None = None,
+    start: Path | Literal["shipped"] | None = None,
 ) -> PromptableRecipe:
     """The recipe on the volumes of a split, or on synthetic shapes alone.
 
@@ -64,18 +72,35 @@ def recipe(
         Size of the network.
     split
         A file as :func:`voxelsmith.train.split.entries` reads it; None for the one of the shipped network.
+    start
+        What to start from: the run folder of an earlier training, "shipped" for the weights that ship, or None for
+        random weights.
 
     Raises
     ------
     FormatError, InputError
-        If the split cannot be used; see :func:`voxelsmith.train.split.learning_entries`.
+        If the split cannot be used; see :func:`voxelsmith.train.split.learning_entries`. If ``start`` holds no training,
+        or one of a network of another size.
+    ModelUnavailableError
+        If the shipped weights are asked for and missing.
     """
     folder = split.parent if data is None and split is not None else data
     train, validate = ([], []) if folder is None else learning_entries(folder, split)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PromptableNet(architecture)
+    if start is not None:
+        _load(model, store.load("promptable") if start == "shipped" else export(start), start)
     return PromptableRecipe(model, PromptedObjects(train, seed), PromptedObjects(validate, seed + 1, augmented=False))
+
+
+def _load(model: PromptableNet, weights: Mapping[str, Tensor], start: Path | str) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights of {start} are of a network of another size; train that one or start anew."
+        ) from error
 
 
 class PromptableRecipe:
