@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -53,8 +54,8 @@ def trainer(monkeypatch):
             **{"steps": 30, "learning_rate": 0.2, "validate_every": 10, "precision": "float32", **overrides}
         )
 
-    def recipe(data, seed, split):
-        asked.recipe = (data, seed, split)
+    def recipe(data, seed, split, start):
+        asked.recipe = (data, seed, split, start)
         return LineRecipe(asked.interrupt)
 
     stub = SimpleNamespace(settings=settings, recipe=recipe)
@@ -85,17 +86,17 @@ def test_it_trains_and_tells_what_came_of_it(command, trainer, tmp_path):
         assert tensor.dtype == torch.float16
         torch.testing.assert_close(tensor, best[name].half())
     assert trainer.overrides == {"device": "auto", "seed": 0}
-    assert trainer.recipe == (None, 0, None)
+    assert trainer.recipe == (None, 0, None, None)
 
 
 def test_the_options_reach_the_trainer(command, trainer, tmp_path):
     arguments = ["--data", tmp_path, "--split", tmp_path / "mine.toml", "--steps", 5, "--max-seconds", 900, "--seed", 3]
-    arguments += ["--workers", 0, "--device", "cpu"]
+    arguments += ["--workers", 0, "--device", "cpu", "--start", "shipped"]
     done = command("train", "promptable", "--out", tmp_path / "run", *arguments)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"{tmp_path / 'run'}: step 5 of 5, best score -")
     assert trainer.overrides == {"steps": 5, "max_seconds": 900.0, "seed": 3, "workers": 0, "device": "cpu"}
-    assert trainer.recipe == (tmp_path, 3, tmp_path / "mine.toml")
+    assert trainer.recipe == (tmp_path, 3, tmp_path / "mine.toml", Path("shipped"))
 
 
 def test_the_time_limit_is_a_success_that_can_be_gone_on_with(command, trainer, tmp_path):

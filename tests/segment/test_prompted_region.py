@@ -107,6 +107,18 @@ def test_a_click_bends_the_guess_around_it_and_leaves_the_rest(positive):
     np.testing.assert_allclose(after[:3, :3], 0.5, atol=0.05)
 
 
+@pytest.mark.parametrize("start", [None, ball(SHAPE, (18, 18, 16), 7).astype(np.float32)], ids=["box", "mask"])
+def test_answers_after_the_first_count_half(start):
+    state = prompted(start=start)
+    if start is None:
+        state.take(np.full(FULL.grid, 0.25, dtype=np.float32))
+        np.testing.assert_array_equal(state.guess, np.float32(0.25))
+    before = state.guess
+    state.take(np.ones(FULL.grid, dtype=np.float32))
+    np.testing.assert_allclose(state.guess, (before + 1) / 2)
+    assert state.guess.dtype == np.float32
+
+
 def test_a_branch_goes_its_own_way():
     state = prompted()
     before = state.inputs().copy()

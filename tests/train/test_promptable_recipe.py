@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ import torch
 from volumes import SHAPE, labelled, save, table, two_patients, write_split
 
 from voxelsmith.core.errors import FormatError, GeometryError, InputError
+from voxelsmith.core.progress import run_job
 from voxelsmith.models.promptable import Architecture, PromptableNet
 from voxelsmith.train import promptable, prompted_objects
+from voxelsmith.train.checkpoint import export
+from voxelsmith.train.loop import train
 from voxelsmith.train.prompted_objects import PromptedObjects
 from voxelsmith.train.prompting import begin
 from voxelsmith.train.sample import Annotated
 from voxelsmith.train.split import learning_entries
+from voxelsmith.weights import store
 
 TINY = Architecture(widths=(8, 16), detail=4, groups=4)
 SPACING = np.ones(3)
@@ -329,6 +334,19 @@ def test_the_seed_decides_weights_and_samples_and_leaves_torch_alone():
     torch.testing.assert_close(one.model.state_dict(), same.model.state_dict(), rtol=0, atol=0)
     assert not torch.equal(one.model.stem.weight, other.model.stem.weight)
     assert content(one.dataset[0]) == content(same.dataset[0]) != content(other.dataset[0])
+
+
+def test_a_training_can_start_from_an_earlier_one_or_from_the_shipped_weights(tmp_path):
+    earlier = promptable.recipe(seed=1, architecture=TINY)
+    run_job(train(earlier, promptable.settings(steps=1, workers=0), tmp_path))
+    made = promptable.recipe(seed=2, architecture=TINY, start=tmp_path)
+    torch.testing.assert_close(made.model.state_dict(), export(tmp_path), rtol=0, atol=0)
+    shipped = promptable.recipe(start=Path(promptable.SHIPPED)).model.state_dict()
+    torch.testing.assert_close(shipped, store.load("promptable"), rtol=0, atol=0)
+    with pytest.raises(InputError, match="of another size"):
+        promptable.recipe(start=tmp_path)
+    with pytest.raises(InputError, match="holds no"):
+        promptable.recipe(start=tmp_path / "nothing")
 
 
 def test_paths_are_relative_to_the_data_or_to_the_split(tmp_path):

@@ -53,9 +53,8 @@ def promptable(
 
     chosen = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
     settings = trainer.settings(**{name: value for name, value in chosen.items() if value is not None})
-    begin = "shipped" if start == Path("shipped") else start
     _run(
-        trainer.recipe(data, seed, split=split, start=begin), settings, out, resume=resume, quiet=quiet, as_json=as_json
+        trainer.recipe(data, seed, split=split, start=start), settings, out, resume=resume, quiet=quiet, as_json=as_json
     )
 
 

@@ -6,20 +6,24 @@ which it takes to be faster; in 3-D it is ten times slower than oneDNN, which to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+_has_onednn: Callable[[], bool] = torch.backends.mkldnn.is_available
+
 
 class Conv3d(nn.Conv3d):
-    """As :class:`torch.nn.Conv3d`, with the same parameters and results; zero padding only."""
+    """As :class:`torch.nn.Conv3d`, with the same parameters and results."""
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        native = (
-            input.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not torch.backends.mkldnn.is_available()
-        )
-        if native or input.dtype != torch.float32 or self.padding_mode != "zeros" or isinstance(self.padding, str):
-            return super()._conv_forward(input, weight, bias)
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolved tensor; shapes as for :class:`torch.nn.Conv3d`."""
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        padding = self.padding
+        if not plain or not _has_onednn() or self.padding_mode != "zeros" or isinstance(padding, str):
+            return super().forward(x)
         out: Tensor = torch.mkldnn_convolution(
-            input, weight, bias, self.padding, self.stride, self.dilation, self.groups
+            x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups
         )
         return out

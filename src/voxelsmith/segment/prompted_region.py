@@ -143,8 +143,8 @@ class PromptedRegion:
         return np.stack([*self._image, self.guess, self._box, self._clicks[True], self._clicks[False]])
 
     def take(self, probability: FloatArray) -> None:
-        """Make the network's answer the guess from now on; a later answer only in half, so that clicks are not undone."""
-        self.guess = (self.guess + probability) / 2 if self._answered else probability
+        """Make the network's answer the guess from now on; a later one only in half, so that clicks are not undone."""
+        self.guess = np.float32(0.5) * (self.guess + probability) if self._answered else probability
         self._answered = True
 
     def add(self, stroke: Stroke) -> None:

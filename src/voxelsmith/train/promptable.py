@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from voxelsmith.train.sample import Mask
 from voxelsmith.train.settings import Settings
 from voxelsmith.train.split import learning_entries
 from voxelsmith.weights import store
+
+SHIPPED = "shipped"
+"""In place of a run folder: the weights that ship."""
 
 _MOST_PASSES = 3
 _JUDGED = {"shapes": 12, "anatomy": 12, "real": 24}
@@ -58,7 +61,7 @@ def recipe(
     seed: int = 0,
     architecture: Architecture | None = None,
     split: Path | None = None,
-    start: Path | Literal["shipped"] | None = None,
+    start: Path | str | None = None,
 ) -> PromptableRecipe:
     """The recipe on the volumes of a split, or on synthetic shapes alone.
 
@@ -73,14 +76,14 @@ def recipe(
     split
         A file as :func:`voxelsmith.train.split.entries` reads it; None for the one of the shipped network.
     start
-        What to start from: the run folder of an earlier training, "shipped" for the weights that ship, or None for
-        random weights.
+        What to start from: the run folder of an earlier training, :data:`SHIPPED` for the weights that ship, or None
+        for random weights.
 
     Raises
     ------
     FormatError, InputError
-        If the split cannot be used; see :func:`voxelsmith.train.split.learning_entries`. If ``start`` holds no training,
-        or one of a network of another size.
+        If the split cannot be used; see :func:`voxelsmith.train.split.learning_entries`. If ``start`` holds no
+        training, or one of a network of another size.
     ModelUnavailableError
         If the shipped weights are asked for and missing.
     """
@@ -90,7 +93,7 @@ def recipe(
         torch.manual_seed(seed)
         model = PromptableNet(architecture)
     if start is not None:
-        _load(model, store.load("promptable") if start == "shipped" else export(start), start)
+        _load(model, store.load("promptable") if str(start) == SHIPPED else export(start), start)
     return PromptableRecipe(model, PromptedObjects(train, seed), PromptedObjects(validate, seed + 1, augmented=False))
 
 
