@@ -121,6 +121,12 @@ class Affine:
         """Whether any voxel axis departs from the anatomical axes (by more than a rounding error)."""
         return bool(np.sort(np.abs(self.direction), axis=0)[:2].max() > 1e-4)
 
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the voxel axes depart from right angles (by more than a rounding error)."""
+        direction = self.direction
+        return not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4)
+
     def inverse(self) -> Affine:
         """The map from RAS millimetres to voxel indices."""
         m = np.linalg.inv(self._matrix)

@@ -1,6 +1,7 @@
 """Resampling: onto another grid, to a voxel size, to an orientation.
 
-Owns every interpolation of a :class:`~voxelsmith.core.volume.Volume`. Labels are always taken from the nearest voxel.
+Owns the interpolation of a :class:`~voxelsmith.core.volume.Volume` between grids of one world; where a transform lies
+between, it is :mod:`voxelsmith.core.pull`. Labels are always taken from the nearest voxel.
 Reorientation only flips and permutes axes, so it is exact; the others interpolate.
 """
 

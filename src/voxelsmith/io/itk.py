@@ -50,7 +50,7 @@ def read(path: Path) -> Volume:
         raise InputError(f"Volumes hold real numbers, but {path.name} holds complex ones; export its magnitude first.")
     array, extra_axis = _array(image, path.name)
     names = _label_names(image)
-    return Volume(array, _affine(image), extra_axis=extra_axis, metadata={NAMES_KEY: names} if names else {})
+    return Volume(array, affine_of(image), extra_axis=extra_axis, metadata={NAMES_KEY: names} if names else {})
 
 
 def _reason(error: RuntimeError) -> str:
@@ -80,7 +80,8 @@ def _array(image: Image, name: str) -> tuple[npt.NDArray[Any], ExtraAxis | None]
     return array, "time" if frames > 1 else "channel" if channels > 1 else None
 
 
-def _affine(image: Image) -> Affine:
+def affine_of(image: Image) -> Affine:
+    """The affine of an ITK image, in RAS millimetres."""
     rank = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (rank, rank))
     space = min(rank, 3)
@@ -113,13 +114,12 @@ def write(volume: Volume, path: Path) -> None:
     """
     import SimpleITK
 
-    direction = volume.affine.direction
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
+    if volume.affine.is_sheared:
         raise GeometryError(
             f"{path.suffix} files hold axes at right angles, but {volume.name!r} has sheared ones; save it as .nii.gz "
             "or resample it first."
         )
-    image = _image(volume)
+    image = to_image(volume)
     suffix = ".mha" if path.suffix.lower() == ".mhd" else path.suffix.lower()
     with replacing(path, suffix) as temporary:
         try:
@@ -130,7 +130,8 @@ def write(volume: Volume, path: Path) -> None:
             ) from error
 
 
-def _image(volume: Volume) -> Image:
+def to_image(volume: Volume) -> Image:
+    """A volume as an ITK image, which cannot express sheared axes."""
     import SimpleITK
 
     array = storable(volume.array)

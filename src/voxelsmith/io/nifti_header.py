@@ -246,7 +246,7 @@ def _set_geometry(header: Header, affine: Affine) -> None:
     code = int(header["sform_code"]) or int(header["qform_code"]) or 1
     header.set_sform(matrix, code)
     header.set_qform(matrix, code, strip_shears=True)
-    if not np.allclose(affine.direction.T @ affine.direction, np.eye(3), atol=1e-4):
+    if affine.is_sheared:
         # A quaternion cannot hold sheared axes; without a code nobody takes it for the truth.
         header["qform_code"] = 0
 
