@@ -1,0 +1,1 @@
+"""Engines that turn two volumes into a transform."""
