@@ -10,6 +10,8 @@ layers, buttons are pressed, and a picture is taken when the answer is there. Th
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from voxelsmith.plugin.docks.prompt.boxes import outline
 from voxelsmith.plugin.layers import from_ijk, to_stored
 from voxelsmith.plugin.showcase import arrange, settle
 from voxelsmith.segment.simulate import next_click
+from voxelsmith.weights.cache import CACHE
 
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"prompt": 660, "volumes": 620}
+DOCK_HEIGHTS = {"models": 620, "prompt": 660, "volumes": 620}
 CLICKS = 3
 LUNG = (-1350, 150)
 # The windpipe of the chest CT, by eye.
@@ -209,6 +212,16 @@ def volumes_pictures(folder: Path) -> None:
     viewer.close()
 
 
+def models_pictures(folder: Path) -> None:
+    """The Models dock, on a machine where nothing was fetched yet."""
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ[CACHE] = empty
+        studio = Studio(folder, "Models", "chest_ct")
+        studio.dock.models.setCurrentRow(1)
+        studio.shoot_dock("models")
+        studio.viewer.close()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Take the pictures of the documentation.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
@@ -218,3 +231,4 @@ if __name__ == "__main__":
     overview_pictures(out)
     rendering_picture(out)
     volumes_pictures(out)
+    models_pictures(out)

@@ -1,6 +1,7 @@
-"""The model zoo: which trained networks ship with the package, where their files lie, and whether they are intact."""
+"""The model zoo: which trained networks ship or can be fetched, where their files lie, and whether they are intact."""
 
+from voxelsmith.weights import zoo
 from voxelsmith.weights.manifest import WeightsEntry, entries, entry
 from voxelsmith.weights.store import load, path, save, verify
 
-__all__ = ["WeightsEntry", "entries", "entry", "load", "path", "save", "verify"]
+__all__ = ["WeightsEntry", "entries", "entry", "load", "path", "save", "verify", "zoo"]

@@ -37,7 +37,7 @@ def path(name: str) -> Path:
         If there are no such weights, their file is missing, or ``VOXELSMITH_WEIGHTS`` names no folder.
     """
     file = manifest.entry(name).file
-    for folder in (*_local_folder(), FILES):
+    for folder in (*local_folders(), FILES):
         if (folder / file).is_file():
             return folder / file
     raise ModelUnavailableError(
@@ -124,7 +124,7 @@ def save(
         temporary.write_bytes(data)
 
 
-def _local_folder() -> tuple[Path, ...]:
+def local_folders() -> tuple[Path, ...]:
     """The folder that the user named, if any."""
     named = os.environ.get(LOCAL_FOLDER)
     if not named:
