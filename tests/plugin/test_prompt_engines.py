@@ -50,6 +50,7 @@ def test_engines_are_offered_the_first_choice_first(desk):
         "threshold",
         "training-free",
         "promptable",
+        "segvol",
         "blob",
         "point-blob",
         "missing",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from voxelsmith.core.errors import InputError, PromptError
 from voxelsmith.core.progress import Job
-from voxelsmith.core.prompts import Box, Grid, ObjectPrompts, Point, Scribble
+from voxelsmith.core.prompts import Box, Grid, MaskPrompt, ObjectPrompts, Point, Scribble, TextPrompt
 from voxelsmith.core.volume import Volume
 from voxelsmith.segment.zoom import FloatArray, Region
 
@@ -152,6 +152,15 @@ class Segmentation:
         return full
 
 
+_WAYS: dict[type, str] = {
+    Box: "a box",
+    Point: "a point inside it",
+    Scribble: "a scribble on it",
+    MaskPrompt: "an earlier mask",
+    TextPrompt: "its name",
+}
+
+
 def check_threshold(threshold: float) -> None:
     """Raise an InputError unless a threshold lies between 0 and 1."""
     if not 0 < threshold < 1:
@@ -214,6 +223,8 @@ class EngineInfo:
         ``"module:Class"``.
     learned
         Whether it computes with a network, whose device can be chosen.
+    weights
+        Which entry of the model zoo it needs; empty if it needs none or they ship.
     """
 
     name: str
@@ -223,6 +234,7 @@ class EngineInfo:
     speed: str
     where: str
     learned: bool = False
+    weights: str = ""
 
 
 _ENGINES = {
@@ -238,12 +250,22 @@ _ENGINES = {
         ),
         EngineInfo(
             name="promptable",
-            title="Voxelsmith promptable network",
+            title="Promptable network",
             good_at="Tumours, nuclei and brain structures from a box; follows corrections less well.",
             licence="BSD-3-Clause",
             speed="0.06 s a prompt on two CPU cores, longer for large objects",
             where="voxelsmith.segment.promptable:PromptableEngine",
             learned=True,
+        ),
+        EngineInfo(
+            name="segvol",
+            title="SegVol",
+            good_at="Organs and lesions in CT, also by name; it has seen nothing but CT, so expect little elsewhere.",
+            licence="weights licence unclear at the source: the page names none, the author's mirror says MIT",
+            speed="about 5 s for each new view of an image and 0.5 s for a known one, on one CPU core",
+            where="voxelsmith.segment.segvol.engine:SegVolEngine",
+            learned=True,
+            weights="segvol",
         ),
     )
 }
@@ -297,7 +319,8 @@ def check_request(request: PromptRequest, engine: Engine) -> None:
     prompts.check(image.grid)
     check_readable(prompts, engine)
     if not (prompts.boxes or prompts.mask or prompts.texts or len(prompts.seeds(True))):
-        raise PromptError("Say where the object is: a box, a point inside it, a scribble on it, or an earlier mask.")
+        ways = [way for prompt, way in _WAYS.items() if prompt in engine.accepts]
+        raise PromptError(f"Say where the object is; {engine.title} takes {' or '.join(ways)}.")
 
 
 def check_readable(prompts: ObjectPrompts, engine: Engine) -> None:

@@ -141,7 +141,7 @@ class PromptableEngine:
     """
 
     name = "promptable"
-    title = "Voxelsmith promptable network"
+    title = "Promptable network"
     accepts = frozenset({Point, Box, Scribble, MaskPrompt})
 
     def __init__(self, network: Network | None = None, device: DeviceName = "auto") -> None:

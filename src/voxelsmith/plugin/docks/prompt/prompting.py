@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from voxelsmith.core.errors import ModelUnavailableError, PromptError, StaleResultError, VoxelsmithError
-from voxelsmith.core.prompts import Box, MaskPrompt, Prompt
+from voxelsmith.core.prompts import Box, MaskPrompt, Prompt, TextPrompt
 from voxelsmith.core.volume import volume_text
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.docks.prompt.depth import Depth, DrawnBoxes
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 JOB = "prompt"
 """Key of the jobs of a session: a newer one supersedes an older one."""
 _FIRST = "Drag a box around the object, or click on it."
+_FIRST_WITH_WORDS = "Name the object, drag a box around it, or click on it."
+_NOTHING = "Nothing was found there; add a point on the object, or enlarge the box."
+_NOTHING_OF_THAT_NAME = "Nothing of that name was found; try another word, or say where it is."
 
 
 class Prompting:
@@ -68,12 +71,14 @@ class Prompting:
         self.layers = PromptLayers(viewer, image, source.volume, self._edited, self._refused)
         self.map = ProbabilityMap(viewer, image, source.volume.grid)
         self.live = True
-        self.status = source.note or _FIRST
+        self.status = source.note or self._first
         self._drawn = DrawnBoxes(source.volume)
         self._accepted: list[Accepted] = []
         self._at = 0
         self._titles = {engine.name: engine.title}
         self._engine_before: Engine | None = None
+        self._glimpsed = False
+        self._before_glimpse: Segmentation | None = None
 
     # -- prompts -----------------------------------------------------------------------------------------------
 
@@ -86,6 +91,26 @@ class Prompting:
     def box(self) -> Box | None:
         """Of the active object."""
         return next((p for p in reversed(self.prompts) if isinstance(p, Box)), None)
+
+    @property
+    def word(self) -> str:
+        """What names the active object, empty if nothing does."""
+        texts = self.session.prompts[self.session.active].texts
+        return texts[-1].text if texts else ""
+
+    def set_word(self, word: str) -> None:
+        """Name the active object; an empty word takes its name away."""
+        if word == self.word:
+            self._on_update()
+            return
+        with notify.sentences():
+            new = (TextPrompt(word),) if word else ()
+            self._replace((*(p for p in self.prompts if not isinstance(p, TextPrompt)), *new))
+        self._on_update()
+
+    @property
+    def _first(self) -> str:
+        return _FIRST_WITH_WORDS if TextPrompt in self.session.engine.accepts else _FIRST
 
     def _edited(self, kind: str) -> None:
         try:
@@ -140,13 +165,14 @@ class Prompting:
         if not self.prompts or (known is not None and not by_another):
             self._runner.cancel(JOB)
             self._show(known)
-            self._say(_FIRST if known is None else self._size(known))
+            self._say(self._first if known is None else self._size(known))
         elif self.live:
             self.run(quietly=True)
         else:
             self._say(f"The preview shows {'another engine' if by_another else 'earlier prompts'}; press Run.")
 
     def _show(self, segmentation: Segmentation | None) -> None:
+        self._glimpsed = False
         self.layers.show_mask(segmentation)
         self._show_map()
 
@@ -172,6 +198,7 @@ class Prompting:
             layers=[self.image],
             key=JOB,
             on_result=lambda result: self._take(result, time.perf_counter() - began),
+            on_partial=self._glimpse,
             on_error=self._failed,
             on_cancelled=self._stopped,
         )
@@ -187,10 +214,27 @@ class Prompting:
         if shown.mask.any():
             self._say(f"{self._size(shown)}, {seconds:.1f} s")
         else:
-            self._say("Nothing was found there; add a point on the object, or enlarge the box.")
+            self._say(_NOTHING_OF_THAT_NAME if self.word else _NOTHING)
+
+    def _glimpse(self, early: Segmentation) -> None:
+        """Show an answer that a better one will replace; it cannot be accepted."""
+        if not self._glimpsed:
+            self._before_glimpse = self.layers.shown
+        self._glimpsed = True
+        threshold = self.session.threshold()
+        uncut = early.probability is None or early.threshold == threshold
+        shown = early if uncut else early.at(threshold)
+        self.layers.show_mask(shown)
+        self._say(f"First look: {self._size(shown)}; looking closer…")
+
+    def _end_glimpse(self) -> None:
+        """Show again what was there before, if no answer followed."""
+        if self._glimpsed:
+            self._show(self._before_glimpse)
 
     def _failed(self, error: Exception) -> None:
         """Say why there is no answer; an engine whose model turns out to be missing gives way to the one before."""
+        self._end_glimpse()
         if isinstance(error, ModelUnavailableError) and self._engine_before is not None:
             before, self._engine_before = self._engine_before, None
             with suppress(PromptError):
@@ -198,6 +242,7 @@ class Prompting:
         self._say(str(error))
 
     def _stopped(self) -> None:
+        self._end_glimpse()
         if self.waiting:
             self._say("Stopped; the preview shows earlier prompts.")
 

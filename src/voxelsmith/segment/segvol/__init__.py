@@ -1,0 +1,1 @@
+"""SegVol: prompted segmentation of CT with the published weights (Du et al., NeurIPS 2024)."""
