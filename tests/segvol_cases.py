@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from voxelsmith.segment.segvol import engine
+from voxelsmith.weights import zoo
+
 GOLDEN = Path(__file__).parent / "golden" / "segvol"
 TRACES = json.loads((GOLDEN / "pipeline.json").read_text())
 SCENARIOS = {  # name: (shape, centre, radii, seed of the noise)
@@ -42,6 +45,13 @@ class Glow:
     def text(self, word):
         self.words.append(word)
         return np.full(768, len(word), dtype=np.float32)
+
+
+def install(monkeypatch, network):
+    """Have a network found as if its weights were installed."""
+    monkeypatch.setattr(zoo, "installed", lambda name: True)
+    monkeypatch.setattr(zoo, "locate", lambda name: Path(name))
+    monkeypatch.setattr(engine, "load_network", lambda device: network)
 
 
 def ellipsoid(shape, centre, radii):

@@ -31,7 +31,7 @@ from voxelsmith.weights.cache import CACHE
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"models": 620, "prompt": 660, "volumes": 620}
+DOCK_HEIGHTS = {"models": 620, "prompt": 840, "volumes": 620}
 CLICKS = 3
 LUNG = (-1350, 150)
 # The windpipe of the chest CT, by eye.

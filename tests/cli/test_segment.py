@@ -259,7 +259,7 @@ def test_a_label_map_can_be_the_image(command, nifti, out):
         (["--box", "9,9,9,2,12,12"], "The box is empty"),
         (["--box", "1.5,2,3,9,9,9"], "whole voxel indices"),
         (["--box", "50,50,50,60,60,60"], "outside the image"),
-        (["--text", "ball"], "does not read TextPrompt"),
+        (["--text", "ball"], "does not read words"),
         (["--box", BOX, "--model", "magic"], "no prompt engine 'magic'"),
         (["--box", BOX, "--init", "missing.nii.gz"], "no file missing.nii.gz"),
         (["--box", BOX, "--device", "abacus"], "--device"),

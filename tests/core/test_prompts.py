@@ -121,8 +121,10 @@ def test_a_mask_to_start_from_is_kept_in_its_box():
 
 
 def test_a_text_names_something():
-    with pytest.raises(PromptError, match="at least one word"):
-        TextPrompt("  ")
+    for text in ("", "  ", "?!", "42"):
+        with pytest.raises(PromptError, match="at least one word"):
+            TextPrompt(text)
+    assert TextPrompt("L5 vertebra").text == "L5 vertebra"
 
 
 @pytest.mark.parametrize(

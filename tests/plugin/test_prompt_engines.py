@@ -136,7 +136,7 @@ def test_an_engine_that_does_not_read_the_prompts_is_refused_and_the_picker_retu
     desk.settle()
     before = desk.mask
     choose(desk, "point-blob")
-    assert "Point blob does not read Box" in told[-1]
+    assert "Point blob does not read boxes" in told[-1]
     assert picked(desk) == "threshold"
     np.testing.assert_array_equal(desk.mask, before)
     desk.click(CLICK)

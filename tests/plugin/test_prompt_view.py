@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton
+from qtpy.QtWidgets import QAbstractButton, QLineEdit, QStyle, QStyleOptionComboBox
 
 from voxelsmith.plugin.docks.prompt import keys
 from voxelsmith.plugin.docks.prompt.engine_part import EnginePart
 from voxelsmith.plugin.docks.prompt.targets import Row
 from voxelsmith.plugin.docks.prompt.view import PromptDock
-from voxelsmith.segment.engine import EngineInfo
+from voxelsmith.segment.engine import EngineInfo, engine_infos
 
 INFOS = [
     EngineInfo("a", "Training-free random walk", "Bright things.", "BSD-3-Clause", "0.1 s a prompt", ""),
@@ -30,6 +30,9 @@ def dock(qtbot):
 def test_it_fits_into_320_pixels(dock, qtbot):
     dock.set_session(True)
     dock.set_engines(INFOS, "b")
+    dock.offer_weights("A learned engine")
+    dock.set_tools(frozenset({"points", "box", "word"}))
+    dock.set_word("left ventricle of the heart, without its muscle")
     dock.set_maker("Mask by A learned engine with quite a long title, threshold 0.55")
     dock.set_threshold(0.55, "")
     dock.set_depth("Box depth along k: slices 100 to 228, 151 mm", 100, 228, 512)
@@ -44,7 +47,7 @@ def test_it_fits_into_320_pixels(dock, qtbot):
 
 
 def test_every_action_shows_its_key(dock):
-    tips = [button.toolTip() for button in dock.findChildren(QAbstractButton)]
+    tips = [widget.toolTip() for kind in (QAbstractButton, QLineEdit) for widget in dock.findChildren(kind)]
     for action in set(keys.KEYS) - {"preview"}:
         assert any(f"({keys.shown(action)})" in tip for tip in tips), action
 
@@ -134,6 +137,32 @@ def test_an_engine_is_chosen_by_name_and_described(qtbot):
         part.combo.activated.emit(0)
     assert chosen.args == ["a"]
     assert "BSD-3-Clause" in part.note.text()
+
+
+def test_the_title_of_every_engine_fits(dock, qtbot):
+    part = dock.engine_part
+    dock.resize(320, 900)
+    with qtbot.waitExposed(dock):
+        dock.show()
+    box = QStyleOptionComboBox()
+    box.initFrom(part.combo)
+    parts = QStyle.ComplexControl.CC_ComboBox, box, QStyle.SubControl.SC_ComboBoxEditField, part.combo
+    room = part.combo.style().subControlRect(*parts).width()
+    widths = {i.title: part.combo.fontMetrics().horizontalAdvance(i.title) for i in engine_infos()}
+    assert {title: width for title, width in widths.items() if width > room} == {}
+
+
+def test_missing_weights_are_offered(qtbot):
+    part = EnginePart()
+    qtbot.addWidget(part)
+    assert part.weights_button.isHidden()
+    part.offer_weights("SegVol")
+    assert not part.weights_button.isHidden()
+    assert "SegVol" in part.weights_button.text()
+    with qtbot.waitSignal(part.weights_wanted):
+        part.weights_button.click()
+    part.offer_weights("")
+    assert part.weights_button.isHidden()
 
 
 def test_the_threshold_is_moved_and_put_back_unless_there_is_a_reason(dock, qtbot):

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 from voxelsmith.core.errors import InputError, ResourceError, StaleResultError
 from voxelsmith.core.progress import Progress
 from voxelsmith.plugin.progress_bar import JobProgressBar
-from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.plugin.runner import JobRunner, on_bar
 
 
 class Gate:
@@ -358,6 +358,19 @@ def test_the_bar_is_there_only_while_a_job_runs(qtbot, runner):
         bar.cancel_button.click()
     assert bar.isHidden()
     assert gate.closed.is_set()
+
+
+def test_a_bar_shows_more_bytes_than_qt_can_count(qtbot, runner):
+    bar = JobProgressBar(runner)
+    qtbot.addWidget(bar)
+    for done, share in ((0, 0), (3 * 2**30, 0.75), (2**32, 1)):
+        runner.progressed.emit(Progress(done, 2**32))
+        assert bar.bar.maximum() > 100
+        assert bar.bar.value() / bar.bar.maximum() == pytest.approx(share, abs=1e-3)
+    runner.progressed.emit(Progress(3 * 2**30, 0))
+    assert (bar.bar.minimum(), bar.bar.maximum()) == (0, 0)
+    assert on_bar(Progress(2**33, 2**32)) == on_bar(Progress(2**32, 2**32))
+    assert on_bar(Progress(1, 4)) == (1, 4)
 
 
 def test_a_settled_job_is_let_go_although_napari_keeps_the_worker(qtbot, monkeypatch):

@@ -218,7 +218,7 @@ def test_voxels_that_are_not_finite_do_not_spoil_the_rest():
 
 
 def test_it_reads_no_text():
-    with pytest.raises(PromptError, match="TextPrompt"):
+    with pytest.raises(PromptError, match="words"):
         run_job(engine().segment(PromptRequest(IMAGE, ObjectPrompts((TextPrompt("liver"),)))))
 
 

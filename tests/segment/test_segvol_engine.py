@@ -209,7 +209,7 @@ def test_nothing_found_is_an_empty_mask():
         (IMAGE, (Point((300, 0, 0)),), PromptError, "outside the image"),
         (IMAGE, (ORGAN, Box((0, 90, 0), (5, 99, 5))), PromptError, "outside the image"),
         (IMAGE, (Point((0, 0, 0)),), PromptError, "background"),
-        (IMAGE, (MaskPrompt(TRUTH),), PromptError, "SegVol does not read MaskPrompt"),
+        (IMAGE, (MaskPrompt(TRUTH),), PromptError, "SegVol does not read earlier masks"),
         (Volume(np.zeros((9, 9, 9))), (ORGAN,), InputError, "constant"),
         (Volume(np.full((9, 9, 9), np.nan)), (ORGAN,), InputError, "finite"),
         (Volume(np.zeros((9, 9, 9, 2)), extra_axis="time"), (ORGAN,), InputError, "pick a frame"),

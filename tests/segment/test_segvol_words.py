@@ -10,7 +10,7 @@ from segvol_weights import GOLDEN
 from voxelsmith.core.errors import FormatError, ModelUnavailableError, PromptError
 from voxelsmith.segment.segvol import tokeniser
 from voxelsmith.segment.segvol.text import SENTENCE, WordEmbeddings
-from voxelsmith.segment.segvol.words import canonical, names
+from voxelsmith.segment.segvol.words import canonical, matching, names
 
 # Pieces of words with their numbers in the published vocabulary; the last of a word ends in </w>.
 PIECES = {
@@ -186,3 +186,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache, monkeypatch):
 def test_an_empty_word_is_refused(cache):
     with pytest.raises(PromptError, match="empty"):
         WordEmbeddings("these", Encoder()).of("  ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("liv", "liver"),
+        ("IVC", "inferior vena cava"),
+        ("kid l", "left kidney"),
+        ("left adr", "left adrenal gland"),
+        ("oesoph", "esophagus"),
+    ],
+)
+def test_a_beginning_leads_to_its_name(typed, first):
+    assert matching(typed)[0] == first
+
+
+def test_what_begins_no_name_leads_nowhere_and_nothing_typed_to_all():
+    assert matching("xyzzy") == []
+    assert matching("iver") == []
+    assert matching(" ") == names()
+    assert len(set(matching("kidney"))) == len(matching("kidney")) >= 3

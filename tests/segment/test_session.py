@@ -130,7 +130,7 @@ def test_refused_prompts_are_no_step(session):
 
 def test_what_the_engine_cannot_read_is_told_before_anything_is_computed(session, engine):
     session.add(TextPrompt("liver"))
-    with pytest.raises(PromptError, match="does not read TextPrompt"):
+    with pytest.raises(PromptError, match="does not read words"):
         session.compute()
     session.undo()
     with pytest.raises(PromptError, match="Say where the object is"):

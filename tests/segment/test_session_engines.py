@@ -207,7 +207,7 @@ def test_an_engine_of_the_same_name_with_other_settings_answers_for_itself(sessi
 def test_an_engine_that_does_not_read_the_prompts_is_refused(session):
     session.prompt([A, Box((5, 5, 5), (20, 20, 15))])
     before, mask = session.engine, session.mask()
-    with pytest.raises(PromptError, match="Point blob does not read Box"):
+    with pytest.raises(PromptError, match="Point blob does not read boxes"):
         session.use_engine(PointBlobEngine())
     assert session.engine is before
     np.testing.assert_array_equal(session.mask(), mask)

@@ -139,8 +139,8 @@ def test_the_later_of_two_contradicting_prompts_counts(last):
     [
         ((Point((40, 0, 0)),), "outside the image"),
         ((Box((50, 50, 50), (60, 60, 60)),), "outside the image"),
-        ((TextPrompt("ball"),), "does not read TextPrompt"),
-        ((BOX, TextPrompt("ball")), "it reads Box, MaskPrompt, Point, Scribble"),
+        ((TextPrompt("ball"),), "does not read words"),
+        ((BOX, TextPrompt("ball")), "it reads boxes, points, scribbles, earlier masks"),
         ((), "Say where the object is"),
         ((Point(CENTRE, False),), "Say where the object is"),
         ((MaskPrompt(np.ones((60, 60, 60), bool)),), "resample it"),

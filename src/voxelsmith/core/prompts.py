@@ -157,8 +157,8 @@ class TextPrompt:
     text: str
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise PromptError("A text prompt needs at least one word.")
+        if not any(map(str.isalpha, self.text)):
+            raise PromptError(f"A text prompt needs at least one word, got {self.text!r}; type a name such as liver.")
 
 
 Prompt: TypeAlias = Point | Box | Scribble | MaskPrompt | TextPrompt

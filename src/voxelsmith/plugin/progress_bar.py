@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 from superqt import QElidingLabel
 
 from voxelsmith.core.progress import Progress
-from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.plugin.runner import JobRunner, on_bar
 
 
 class JobProgressBar(QWidget):
@@ -50,5 +50,6 @@ class JobProgressBar(QWidget):
 
     def _show(self, progress: Progress) -> None:
         self.message.setText(f"{self._title}: {progress.message}" if progress.message else self._title)
-        self.bar.setRange(0, progress.total if progress.fraction is not None else 0)
-        self.bar.setValue(min(progress.done, progress.total))
+        done, total = on_bar(progress)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)

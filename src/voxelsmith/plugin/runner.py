@@ -24,6 +24,7 @@ from voxelsmith.plugin.binding import Binding
 
 _POLL_MS = 50
 _GRACE_S = 2.0
+_LONGEST_BAR = 10**6
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,8 @@ class JobRunner(QObject):
                 if task.bar.is_canceled:
                     task.stop.set()
                 if progress is not None:
-                    task.bar.total = progress.total
-                    task.bar.update(progress.done - task.bar.n)
+                    done, task.bar.total = on_bar(progress)
+                    task.bar.update(done - task.bar.n)
             if task.superseded or task.stop.is_set():
                 continue
             if progress is not None:
@@ -303,6 +304,14 @@ class JobRunner(QObject):
             task.ended.wait(_GRACE_S)
             self._release(task)
         self._tasks.clear()
+
+
+def on_bar(progress: Progress) -> tuple[int, int]:
+    """How far a bar is filled, and its length (0 if unknown): Qt's numbers end where a file has 2 GiB."""
+    if progress.fraction is None:
+        return 0, 0
+    scale = 1 + progress.total // _LONGEST_BAR
+    return min(progress.done, progress.total) // scale, progress.total // scale
 
 
 def _work(handed: list[_Task]) -> None:

@@ -152,13 +152,14 @@ class Segmentation:
         return full
 
 
-_WAYS: dict[type, str] = {
-    Box: "a box",
-    Point: "a point inside it",
-    Scribble: "a scribble on it",
-    MaskPrompt: "an earlier mask",
-    TextPrompt: "its name",
+_KINDS: dict[type, tuple[str, str]] = {
+    Box: ("boxes", "a box"),
+    Point: ("points", "a point inside it"),
+    Scribble: ("scribbles", "a scribble on it"),
+    MaskPrompt: ("earlier masks", "an earlier mask"),
+    TextPrompt: ("words", "a word for it"),
 }
+"""What users call the kinds of prompts, and how each says where the object is."""
 
 
 def check_threshold(threshold: float) -> None:
@@ -261,8 +262,8 @@ _ENGINES = {
             name="segvol",
             title="SegVol",
             good_at="Organs and lesions in CT, also by name; it has seen nothing but CT, so expect little elsewhere.",
-            licence="weights licence unclear at the source: the page names none, the author's mirror says MIT",
-            speed="about 5 s for each new view of an image and 0.5 s for a known one, on one CPU core",
+            licence="licence of the weights unclear; their author's mirror says MIT",
+            speed="5 s for each new view of an image, 0.5 s for a known one, on one CPU core",
             where="voxelsmith.segment.segvol.engine:SegVolEngine",
             learned=True,
             weights="segvol",
@@ -319,13 +320,17 @@ def check_request(request: PromptRequest, engine: Engine) -> None:
     prompts.check(image.grid)
     check_readable(prompts, engine)
     if not (prompts.boxes or prompts.mask or prompts.texts or len(prompts.seeds(True))):
-        ways = [way for prompt, way in _WAYS.items() if prompt in engine.accepts]
+        ways = [way for prompt, (_, way) in _KINDS.items() if prompt in engine.accepts]
         raise PromptError(f"Say where the object is; {engine.title} takes {' or '.join(ways)}.")
 
 
 def check_readable(prompts: ObjectPrompts, engine: Engine) -> None:
     """Raise a PromptError if an engine does not understand some of the prompts."""
-    foreign = sorted({type(p).__name__ for p in prompts.prompts if type(p) not in engine.accepts})
+    given = {type(p) for p in prompts.prompts}
+    foreign = [name for prompt, (name, _) in _KINDS.items() if prompt in given - engine.accepts]
     if foreign:
-        known = ", ".join(sorted(t.__name__ for t in engine.accepts))
-        raise PromptError(f"{engine.title} does not read {', '.join(foreign)}; it reads {known}.")
+        known = [name for prompt, (name, _) in _KINDS.items() if prompt in engine.accepts]
+        raise PromptError(
+            f"{engine.title} does not read {' and '.join(foreign)}; it reads {', '.join(known)}. Take the others away "
+            "or choose another engine."
+        )

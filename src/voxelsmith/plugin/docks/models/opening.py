@@ -17,7 +17,7 @@ def open_models(viewer: Any, name: str) -> None:
     name
         Entry of the model zoo.
     """
-    frame, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Models")
+    frame, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Models", tabify=True)
     frame.show()
     frame.raise_()
     dock.controller.speak_of(name)

@@ -17,6 +17,7 @@ from voxelsmith.core.errors import InputError, StaleResultError
 from voxelsmith.core.progress import run_job
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
+from voxelsmith.plugin.docks.models.opening import open_models
 from voxelsmith.plugin.docks.prompt import looks, readout, targets
 from voxelsmith.plugin.docks.prompt.choices import LayerChoices
 from voxelsmith.plugin.docks.prompt.engines import EngineRack, prepare, tools_for
@@ -56,6 +57,7 @@ class PromptController:
         self.choices = LayerChoices(view, viewer)
         self._keys: KeyBinder | None = None
         self._was_locked: Any = False
+        self._lacking = ""
         self._closed = False
         self._repair_soon = QTimer(runner)
         self._repair_soon.setSingleShot(True)
@@ -68,6 +70,8 @@ class PromptController:
         view.live_toggled.connect(self.set_live)
         view.depth_chosen.connect(self.set_depth)
         view.engine_chosen.connect(self.choose_engine)
+        view.weights_wanted.connect(self.get_weights)
+        view.word_said.connect(self.set_word)
         view.threshold_chosen.connect(self.set_threshold)
         view.probability_toggled.connect(self.show_probability)
         view.closed.connect(self.close)
@@ -100,6 +104,14 @@ class PromptController:
                 self._rack.choose(name, self._use_engine, self._update)
             self._update()
         self._show_engine()
+        with notify.sentences():
+            self._lacking = self._rack.lacking(name)
+            self._view.offer_weights(self._rack.title(name) if self._lacking else "")
+
+    def get_weights(self) -> None:
+        """Lead the user to where the weights of the engine that was chosen last can be had."""
+        open_models(self._viewer, self._lacking)
+        self._view.offer_weights("")
 
     def _use_engine(self, engine: Engine) -> None:
         if self.prompting is not None:
@@ -290,6 +302,9 @@ class PromptController:
         if tool not in tools_for(engine):
             self._view.set_status(f"{engine.title} does not read {tool}; choose another tool or engine.")
             return
+        if tool == "word":
+            self._view.focus_word()
+            return
         self.prompting.layers.activate(tool)
         self._view.set_tool(tool)
         if tool != "points" and self._viewer.dims.ndisplay == 3:
@@ -302,6 +317,11 @@ class PromptController:
         self._view.set_polarity(positive)
         if self.prompting is not None:
             self.prompting.layers.set_positive(positive)
+
+    def set_word(self, word: str) -> None:
+        """Name the object."""
+        if self.prompting is not None:
+            self.prompting.set_word(word)
 
     def set_live(self, live: bool) -> None:
         """Answer every prompt at once, or wait for Run."""
@@ -341,7 +361,7 @@ class PromptController:
             live.layers.activate(live.layers.tool)
         if target is None:
             self._view.set_status("There is nothing to accept yet; mark an object first.")
-        elif live.accept(target, self._view.object_name, self._view.overwrite):
+        elif live.accept(target, self._view.object_name or live.word, self._view.overwrite):
             self._view.set_object_name("")
 
     def start_from_mask(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from voxelsmith.plugin.docks.prompt.parts import combo_box, label_for
 from voxelsmith.segment.engine import EngineInfo
@@ -19,9 +19,12 @@ class EnginePart(QWidget):
     ----------
     chosen : Signal(str)
         Name of the engine that the user chose.
+    weights_wanted : Signal()
+        The user wants the weights that are missing.
     """
 
     chosen = Signal(str)
+    weights_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,12 +35,17 @@ class EnginePart(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.note.setTextFormat(Qt.TextFormat.RichText)
+        self.weights_button = QPushButton()
+        self.weights_button.setToolTip("Open the Models dock, where weights are fetched or added")
+        self.weights_button.clicked.connect(lambda: self.weights_wanted.emit())
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 4)
         grid.addWidget(label_for("En&gine", self.combo), 0, 0)
         grid.addWidget(self.combo, 0, 1)
         grid.addWidget(self.note, 1, 0, 1, 2)
+        grid.addWidget(self.weights_button, 2, 0, 1, 2)
         grid.setColumnStretch(1, 1)
+        self.offer_weights("")
 
     def _announce(self, row: int) -> None:
         self._describe()
@@ -51,6 +59,11 @@ class EnginePart(QWidget):
             self.combo.addItems([info.title for info in infos])
             self.combo.setCurrentIndex([info.name for info in infos].index(chosen))
         self._describe()
+
+    def offer_weights(self, title: str) -> None:
+        """Offer to get what an engine lacks; nothing hides the offer."""
+        self.weights_button.setText(f"Get {title} in the Mo&dels dock")
+        self.weights_button.setVisible(bool(title))
 
     def _describe(self) -> None:
         info = self._infos[self.combo.currentIndex()]

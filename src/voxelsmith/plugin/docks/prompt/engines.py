@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voxelsmith.core.progress import Job, Progress
-from voxelsmith.core.prompts import Box, MaskPrompt, Point, Scribble
+from voxelsmith.core.prompts import Box, MaskPrompt, Point, Scribble, TextPrompt
 from voxelsmith.plugin.docks.prompt.source import Source, load
 from voxelsmith.plugin.runner import JobRunner
-from voxelsmith.segment.engine import Engine, EngineInfo, engine_infos, make_engine
+from voxelsmith.segment.engine import Engine, EngineInfo, engine_info, engine_infos, make_engine
 
 JOB = "engine"
 """Key of the jobs that make an engine."""
-_PROMPT_OF = {"points": Point, "box": Box, "scribbles": Scribble, "mask": MaskPrompt}
+_PROMPT_OF = {"points": Point, "box": Box, "scribbles": Scribble, "mask": MaskPrompt, "word": TextPrompt}
 
 
 class EngineRack:
@@ -51,6 +51,13 @@ class EngineRack:
     def title(self, name: str) -> str:
         """What the user reads for an engine."""
         return next((info.title for info in self.infos if info.name == name), name)
+
+    def lacking(self, name: str) -> str:
+        """Which entry of the model zoo an engine needs that is not on this machine; empty if there is none."""
+        from voxelsmith.weights import zoo
+
+        weights = next((info.weights for info in self.infos if info.name == name), "")
+        return weights if weights and not zoo.installed(weights) else ""
 
     def at_hand(self) -> Engine | None:
         """The chosen engine, unless a job has to make it; ModelUnavailableError if the default one cannot be made."""
@@ -98,7 +105,7 @@ class EngineRack:
 
 
 def tools_for(engine: Engine) -> frozenset[str]:
-    """Which of "points", "box", "scribbles" and "mask" an engine reads."""
+    """Which of "points", "box", "scribbles", "mask" and "word" an engine reads."""
     return frozenset(tool for tool, prompt in _PROMPT_OF.items() if prompt in engine.accepts)
 
 
@@ -111,4 +118,8 @@ def prepare(source: Source, name: str, engine: Engine | None) -> Job[tuple[Sourc
 
 def _make(name: str) -> Job[Engine]:
     yield Progress(0, 0, "Loading the model")
+    if weights := engine_info(name).weights:
+        from voxelsmith.weights import zoo
+
+        zoo.locate(weights)
     return make_engine(name)

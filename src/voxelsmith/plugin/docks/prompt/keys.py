@@ -16,6 +16,7 @@ KEYS: Mapping[str, str] = {
     "points": "P",
     "box": "B",
     "scribbles": "S",
+    "word": "W",
     "polarity": "N",
     "live": "U",
     "run": "G",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 JOB = "prompt"
 """Key of the jobs of a session: a newer one supersedes an older one."""
 _FIRST = "Drag a box around the object, or click on it."
-_FIRST_WITH_WORDS = "Name the object, drag a box around it, or click on it."
+_FIRST_WITH_WORDS = "Type a word such as liver, drag a box around the object, or click on it."
 _NOTHING = "Nothing was found there; add a point on the object, or enlarge the box."
 _NOTHING_OF_THAT_NAME = "Nothing of that name was found; try another word, or say where it is."
 

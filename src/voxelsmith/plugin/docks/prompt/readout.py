@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voxelsmith.plugin.docks.prompt.engines import tools_for
+from voxelsmith.plugin.docks.prompt.prompt_layers import TOOLS
 from voxelsmith.plugin.docks.prompt.prompting import Prompting
 from voxelsmith.segment.session import USUAL_THRESHOLD
 
@@ -28,6 +29,7 @@ def show(view: PromptDock, live: Prompting, has_mask: bool) -> None:
     }
     view.set_possible(frozenset(action for action, can in possible.items() if can))
     view.set_tools(tools)
+    view.set_word(live.word)
     view.set_status(live.status)
     view.set_threshold(session.threshold(), live.why_no_threshold)
     view.set_maker(live.made_by)
@@ -44,6 +46,8 @@ def show(view: PromptDock, live: Prompting, has_mask: bool) -> None:
 def clear(view: PromptDock) -> None:
     """Show that there is no session."""
     view.set_depth(None)
+    view.set_tools(frozenset(TOOLS))
+    view.set_word("")
     view.set_accepted([])
     view.set_maker("")
     view.set_threshold(USUAL_THRESHOLD, "There is no session yet; choose an image and press Start")

@@ -31,11 +31,14 @@ from voxelsmith.plugin.docks.prompt.engine_part import EnginePart
 from voxelsmith.plugin.docks.prompt.parts import combo_box, grid_part, label_for
 from voxelsmith.plugin.docks.prompt.targets import Row
 from voxelsmith.plugin.docks.prompt.threshold_part import ThresholdPart
+from voxelsmith.plugin.docks.prompt.word_part import WordPart
 from voxelsmith.plugin.progress_bar import JobProgressBar
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.segment.engine import EngineInfo
+from voxelsmith.segment.segvol import words
 
 _TOOLS = {"points": "&Points", "box": "&Box", "scribbles": "S&cribble"}
+_NO_NAME = "Name of the object (optional)"
 _TOOL_TIPS = {
     "points": "Click on the object. Ctrl+click or Alt+click says background",
     "box": "Drag a rectangle on a slice of any axis; draw a second one, or use the slider, to set the depth",
@@ -61,6 +64,8 @@ class PromptDock(Dock):
     live_toggled = Signal(bool)
     depth_chosen = Signal(int, int)
     engine_chosen = Signal(str)
+    weights_wanted = Signal()
+    word_said = Signal(str)
     threshold_chosen = Signal(float)
     probability_toggled = Signal(bool)
 
@@ -71,12 +76,16 @@ class PromptDock(Dock):
         self._session_widgets: list[QWidget] = []
         self.content.setContentsMargins(6, 6, 6, 6)
         self.accepted, self.engine_part, self.threshold_part = AcceptedList(), EnginePart(), ThresholdPart()
+        self.word_part = WordPart(words.matching)
         self.engine_part.chosen.connect(self.engine_chosen)
+        self.engine_part.weights_wanted.connect(self.weights_wanted)
+        self.word_part.said.connect(self.word_said)
         self.threshold_part.moved.connect(self.threshold_chosen)
         self.threshold_part.probability_toggled.connect(self.probability_toggled)
         for part in (
             self._image_part(),
             self.engine_part,
+            self.word_part,
             self._tool_part(),
             self._run_part(),
             self.threshold_part,
@@ -166,7 +175,7 @@ class PromptDock(Dock):
         self.choices["target"].setToolTip("The Labels layer that accepted objects are added to")
         self.choices["target"].activated.connect(lambda: self._announce("target"))
         self.name_edit = QLineEdit()
-        self.name_edit.setPlaceholderText("Name of the object (optional)")
+        self.name_edit.setPlaceholderText(_NO_NAME)
         self.name_edit.setToolTip("Kept with the label, and written to files that can hold it")
         grid.addWidget(label_for("&Name", self.name_edit), 1, 0)
         grid.addWidget(self.name_edit, 1, 1)
@@ -212,7 +221,7 @@ class PromptDock(Dock):
 
     def press(self, action: str) -> None:
         """Do what the key of an action does."""
-        if action in self.tool_buttons:
+        if action in self.tool_buttons or action == "word":
             self.tool_chosen.emit(action)
         elif action == "polarity":
             self.polarity_button.toggle()
@@ -278,9 +287,19 @@ class PromptDock(Dock):
         self.tool_buttons[tool].setChecked(True)
 
     def set_tools(self, tools: frozenset[str]) -> None:
-        """Enable the tools that the engine reads."""
+        """Enable the tools that the engine reads; the line for words is there only with those that read words."""
         for tool, button in self.tool_buttons.items():
             button.setEnabled(tool in tools)
+        self.word_part.setVisible("word" in tools)
+
+    def set_word(self, word: str) -> None:
+        """Show the word for the object, which also names it unless the user does."""
+        self.word_part.set_word(word)
+        self.name_edit.setPlaceholderText(word or _NO_NAME)
+
+    def focus_word(self) -> None:
+        """Let the user type a word."""
+        self.word_part.take_focus()
 
     def set_polarity(self, positive: bool) -> None:
         """Show whether the object or the background is marked."""
@@ -305,6 +324,10 @@ class PromptDock(Dock):
     def set_engines(self, infos: Sequence[EngineInfo], chosen: str) -> None:
         """Offer engines, and show which one is chosen."""
         self.engine_part.set_engines(infos, chosen)
+
+    def offer_weights(self, title: str) -> None:
+        """Offer to get the weights of an engine by its title; nothing hides the offer."""
+        self.engine_part.offer_weights(title)
 
     def set_threshold(self, value: float, why_not: str) -> None:
         """Show the threshold; a reason why it cannot be moved disables it."""
