@@ -95,6 +95,7 @@ def test_a_patient_has_one_use(tmp_path):
         {"spacing_mm": 2.0},
         {"spacing_mm": [1, 1, 0]},
         {"spacing_mm": [1, 1, "x"]},
+        {"names": "liver"},
     ],
     ids=str,
 )
@@ -102,6 +103,20 @@ def test_a_table_that_is_no_volume_is_told(tmp_path, keys):
     told = refusal(tmp_path, table(**{"image": "a.nii", **keys}))
     assert told.startswith("A volume of a split has use (train, validate, test), group, patient, image or labels")
     assert ", got {" in told
+
+
+def test_labels_may_have_names(tmp_path):
+    listed = table(image="a.nii", labels="b.nii") + 'names = { 1 = "liver", 12 = "left kidney" }\n'
+    (entry,) = entries(tmp_path, write_split(tmp_path, listed))
+    assert entry.names == ((1, "liver"), (12, "left kidney"))
+    assert {entry: 1}[entry] == 1
+    assert only(tmp_path, image="a.nii").names == ()
+
+
+@pytest.mark.parametrize("names", ['{ 0 = "air" }', '{ liver = "1" }', "{ 1 = 2 }", '{ 1 = " " }', '{ -1 = "x" }'])
+def test_names_that_are_none_are_told(tmp_path, names):
+    told = refusal(tmp_path, table(image="a.nii", labels="b.nii") + f"names = {names}\n")
+    assert "names (a word for each label above 0), got {" in told
 
 
 def test_a_file_that_is_no_split_is_told(tmp_path):

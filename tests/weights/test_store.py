@@ -156,6 +156,8 @@ def test_large_weights_are_refused_and_the_old_file_stays(zoo):
     with pytest.raises(InputError, match=r"may take 16 MiB, these take 16\.0 MiB"):
         save({"w": torch.zeros(elements)}, zoo.file, {})
     assert zoo.file.read_bytes() == before
+    save({"w": torch.zeros(elements)}, zoo.folder / "large.safetensors", {}, most=None)
+    assert (zoo.folder / "large.safetensors").stat().st_size > manifest.MAX_BYTES
     save({"w": torch.zeros(elements - 512)}, zoo.file, {})
     assert manifest.MAX_BYTES - 2048 < zoo.file.stat().st_size <= manifest.MAX_BYTES
 

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption, emit, progress_bar
+from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Cancelled, Progress
 from voxelsmith.jobs.local import run_here
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from voxelsmith.train.history import History
     from voxelsmith.train.loop import Recipe, Settings
 
 app = typer.Typer(help="Train a network into a run folder, and go on with it later.", rich_markup_mode=None)
 
 
-@app.callback()
-def group() -> None:
-    """Keep the name of the network a word of its own while there is only one."""
+OutOption: TypeAlias = Annotated[Path, typer.Option(help="Run folder: checkpoint.pt and history.jsonl.")]
+StepsOption: TypeAlias = Annotated[int | None, typer.Option(help="Optimiser steps in all.")]
+MaxSecondsOption: TypeAlias = Annotated[float | None, typer.Option(help="Stop after this time, to be resumed.")]
+ResumeOption: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")]
+SeedOption: TypeAlias = Annotated[int, typer.Option(help="Fixes everything random.")]
+WorkersOption: TypeAlias = Annotated[int | None, typer.Option(help="Processes that build samples; 0 for none.")]
 
 
 @app.command("promptable")
 def promptable(
-    out: Annotated[Path, typer.Option(help="Run folder: checkpoint.pt and history.jsonl.")],
+    out: OutOption,
     data: Annotated[Path | None, typer.Option(help="Folder of volumes to learn from besides the made-up ones.")] = None,
     split: Annotated[
         Path | None, typer.Option(help="TOML file that lists the volumes (default: those of the shipped network).")
@@ -39,26 +45,88 @@ def promptable(
     start: Annotated[
         Path | None, typer.Option(help="Run folder of an earlier training to start from, or 'shipped'.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Stop after this time, to be resumed.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")] = False,
-    seed: Annotated[int, typer.Option(help="Fixes everything random.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes that build samples; 0 for none.")] = None,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the network that turns prompts into masks."""
     from voxelsmith.train import promptable as trainer
+    from voxelsmith.weights import save
 
-    chosen = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
-    settings = trainer.settings(**{name: value for name, value in chosen.items() if value is not None})
-    _run(
-        trainer.recipe(data, seed, split=split, start=start), settings, out, resume=resume, quiet=quiet, as_json=as_json
+    settings = trainer.settings(**_chosen(steps, max_seconds, workers, device, seed))
+    recipe = trainer.recipe(data, seed, split=split, start=start)
+    _run(recipe, settings, out, save, resume=resume, quiet=quiet, as_json=as_json)
+
+
+@app.command("segvol")
+def segvol(
+    out: OutOption,
+    split: Annotated[Path | None, typer.Option(help="TOML file that lists the volumes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that the paths of the split are relative to.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="What a label is called, as LABEL=WORD; may be given several times.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="File of weights or run folder to start from (default: the installed weights).")
+    ] = None,
+    decoder_only: Annotated[
+        bool, typer.Option("--decoder-only", help="Leave the image encoder as it is; several times as fast.")
+    ] = False,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune SegVol on annotated volumes; in earnest, that takes a GPU."""
+    from voxelsmith.train import segvol as trainer
+
+    settings = trainer.settings(**_chosen(steps, max_seconds, workers, device, seed))
+    recipe = trainer.recipe(
+        data, seed, split=split, pairs=pairs, names=_names(name or []), start=start, decoder_only=decoder_only
     )
+    _run(recipe, settings, out, recipe.save, resume=resume, quiet=quiet, as_json=as_json)
 
 
-def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: bool, as_json: bool) -> None:
+def _chosen(
+    steps: int | None, max_seconds: float | None, workers: int | None, device: Device, seed: int
+) -> dict[str, str | float]:
+    """The settings that were given."""
+    given = {"steps": steps, "max_seconds": max_seconds, "workers": workers, "device": device.value, "seed": seed}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _names(given: list[str]) -> dict[int, str]:
+    names = {}
+    for each in given:
+        label, _, word = each.partition("=")
+        if not (label.isdecimal() and int(label) and word.strip()):
+            raise InputError(f"A name is LABEL=WORD, such as 1=liver, got {each!r}; labels are whole numbers above 0.")
+        names[int(label)] = word.strip()
+    return names
+
+
+def _run(
+    recipe: Recipe,
+    settings: Settings,
+    out: Path,
+    save: Callable[[Mapping[str, Tensor], Path, Mapping[str, str]], None],
+    *,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     from voxelsmith.train.loop import train
 
     latest = Progress(0, settings.steps)
@@ -79,7 +147,7 @@ def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: 
             )
             raise typer.Exit(1) from None
     history = done.result
-    weights = _write_weights(out, history)
+    weights = _write_weights(out, history, save)
     last = history.rows[-1] if history.rows else None
     record = {
         "out": str(out),
@@ -102,10 +170,11 @@ def _run(recipe: Recipe, settings: Settings, out: Path, *, resume: bool, quiet: 
     )
 
 
-def _write_weights(out: Path, history: History) -> Path:
+def _write_weights(
+    out: Path, history: History, save: Callable[[Mapping[str, Tensor], Path, Mapping[str, str]], None]
+) -> Path:
     """The best weights so far, or the last ones before the first validation, as a file that can be handed on."""
     from voxelsmith.train.checkpoint import export
-    from voxelsmith.weights import save
 
     best = history.best_score is not None
     step = history.best_step if best else history.step

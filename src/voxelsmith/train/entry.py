@@ -44,6 +44,8 @@ class Entry:
         FreeSurfer's numbers, "plain" for any other; empty if they do not.
     spacing_mm
         Voxel size along i, j and k, for files that carry none or a wrong one.
+    names
+        Pairs of a label and what it is called; labels without a name are not among them.
     """
 
     use: str
@@ -53,6 +55,7 @@ class Entry:
     labels: Path | None
     anatomy: str = ""
     spacing_mm: tuple[float, ...] | None = None
+    names: tuple[tuple[int, str], ...] = ()
 
     @cached_property
     def name(self) -> str:

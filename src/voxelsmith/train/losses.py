@@ -47,6 +47,36 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Te
     return (1 - (2 * overlap + SMOOTHING) / (total + SMOOTHING)).mean()
 
 
+def segvol_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice loss as SegVol was trained with it, averaged over the samples of a batch.
+
+    Nothing is added to the numerator: 1 - 2 sum(p t) / (sum(p) + sum(t) + 1). So an empty target costs 1 whatever is
+    answered, and pulls at nothing. The published code squeezes its tensors first, by which the Dice of a batch of one
+    becomes the mean of those of its slices; here a sample is a volume always.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, ...); the sigmoid is taken here.
+    target
+        Truth of the same shape, 0 or 1.
+
+    Returns
+    -------
+    Tensor
+        Scalar, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If logits and target differ in shape.
+    """
+    _require_same_shape(logits, target)
+    probability, truth = logits.float().sigmoid().flatten(1), target.float().flatten(1)
+    overlap, total = (probability * truth).sum(1), probability.sum(1) + truth.sum(1)
+    return (1 - 2 * overlap / (total + 1)).mean()
+
+
 def dice_bce(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Soft Dice loss plus binary cross-entropy, the mean over the voxels that count; see :func:`dice_loss`.
 

@@ -26,8 +26,8 @@ def entries(folder: Path, split: Path | None = None) -> list[Entry]:
     folder
         What the paths in the split are relative to.
     split
-        A TOML file of ``[[volume]]`` tables with use, group, patient and image or labels or both, and perhaps anatomy
-        and spacing_mm (default: the one that the shipped network was trained with). See
+        A TOML file of ``[[volume]]`` tables with use, group, patient and image or labels or both, and perhaps anatomy,
+        spacing_mm and names (default: the one that the shipped network was trained with). See
         :class:`~voxelsmith.train.entry.Entry`; an entry without image always has an anatomy, "plain" if it names none.
 
     Raises
@@ -95,20 +95,24 @@ def _entry(folder: Path, table: Any) -> Entry:
     if not _is_volume(table):
         raise InputError(
             f"A volume of a split has use ({', '.join(USES)}), group, patient, image or labels or both, and perhaps "
-            f"anatomy ({', '.join(ANATOMIES)}; needs labels) and spacing_mm (three numbers above 0), got {table}."
+            f"anatomy ({', '.join(ANATOMIES)}; needs labels), spacing_mm (three numbers above 0) and names (a word for "
+            f"each label above 0), got {table}."
         )
     image, labels = (folder / table[key] if key in table else None for key in ("image", "labels"))
     anatomy = table.get("anatomy", "plain" if image is None else "")
     spacing = tuple(float(size) for size in table["spacing_mm"]) if "spacing_mm" in table else None
-    return Entry(table["use"], table["group"], table["patient"], image, labels, anatomy, spacing)
+    names = tuple((int(label), name) for label, name in table.get("names", {}).items())
+    return Entry(table["use"], table["group"], table["patient"], image, labels, anatomy, spacing, names)
 
 
 def _is_volume(table: Any) -> bool:
-    if not isinstance(table, Mapping) or set(table) - {*_TEXTS, "spacing_mm"} or _REQUIRED - set(table):
+    if not isinstance(table, Mapping) or set(table) - {*_TEXTS, "spacing_mm", "names"} or _REQUIRED - set(table):
         return False
-    spacing = table.get("spacing_mm", [1, 1, 1])
+    spacing, names = table.get("spacing_mm", [1, 1, 1]), table.get("names", {})
     return (
-        all(isinstance(table[key], str) and table[key] for key in _TEXTS if key in table)
+        isinstance(names, Mapping)
+        and all(label.isdecimal() and int(label) and isinstance(n, str) and n.strip() for label, n in names.items())
+        and all(isinstance(table[key], str) and table[key] for key in _TEXTS if key in table)
         and table["use"] in USES
         and ("image" in table or "labels" in table)
         and ("anatomy" not in table or (table["anatomy"] in ANATOMIES and "labels" in table))

@@ -80,7 +80,11 @@ def load(name: str) -> dict[str, torch.Tensor]:
 
 
 def save(
-    state_dict: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str], half: bool = True
+    state_dict: Mapping[str, torch.Tensor],
+    path: Path | str,
+    metadata: Mapping[str, str],
+    half: bool = True,
+    most: int | None = manifest.MAX_BYTES,
 ) -> None:
     """Write weights as safetensors; the file appears complete or not at all.
 
@@ -94,11 +98,13 @@ def save(
         Text that travels in the file, such as the version and the settings of the training.
     half
         Store floating-point tensors as float16; otherwise all tensors keep their type.
+    most
+        Bytes that the file may have, by default what a file may that ships; None for any number.
 
     Raises
     ------
     InputError
-        If a tensor holds NaN or infinity, or becomes infinite as float16, or the file would exceed 16 MiB.
+        If a tensor holds NaN or infinity, or becomes infinite as float16, or the file would be too large.
     ResourceError
         If the file cannot be written.
     """
@@ -115,9 +121,9 @@ def save(
                 "hold; save an earlier checkpoint, or with half=False."
             )
     data = to_bytes(tensors, dict(metadata))
-    if len(data) > manifest.MAX_BYTES:
+    if most is not None and len(data) > most:
         raise InputError(
-            f"Weights may take {manifest.MAX_BYTES / 2**20:.0f} MiB, these take {len(data) / 2**20:.1f} MiB; make the "
+            f"Weights may take {most / 2**20:.0f} MiB, these take {len(data) / 2**20:.1f} MiB; make the "
             "network smaller or store it as float16."
         )
     with replacing(path) as temporary:

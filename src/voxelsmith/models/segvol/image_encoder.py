@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from voxelsmith.models.dense import Linear, attention
 from voxelsmith.models.segvol.architecture import Architecture
@@ -23,7 +24,8 @@ class ImageEncoder(nn.Module):
         """Tokens (B, N, width) of views (B, 1, D, H, W), in the order of the grid, W fastest."""
         x: Tensor = self.patch_embedding(view)
         for block in self.blocks:
-            x = block(x)
+            # Where it learns, only what goes into a block is kept; the rest is computed again on the way back.
+            x = checkpoint(block, x, use_reentrant=False) if x.requires_grad else block(x)
         out: Tensor = self.norm(x)
         return out
 

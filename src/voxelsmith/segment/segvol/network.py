@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from voxelsmith.models.device import DeviceName
     from voxelsmith.models.segvol import SegVolNet
+    from voxelsmith.segment.segvol.text import WordEmbeddings
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -112,14 +113,33 @@ def _loaded(file: Path, digest: str, device: DeviceName, precision: Precision) -
     import torch
 
     from voxelsmith.models.segvol import SegVolNet
-    from voxelsmith.segment.segvol.text import WordEmbeddings
     from voxelsmith.weights import containers
 
     with torch.device("meta"):
         whole, held = SegVolNet(), SegVolNet(text=False)
     held.load_state_dict(containers.load(file, whole, _HELD), assign=True)
-    words = WordEmbeddings(digest, lambda sentence: _encode_text(sentence, file, whole))
-    return TorchSegVol(held, digest, words.of, device, precision)
+    return TorchSegVol(held, digest, words_of(file, whole).of, device, precision)
+
+
+def words_of(file: Path, whole: SegVolNet) -> WordEmbeddings:
+    """The embeddings of words by the weights in a file, whose text tower is read for each new word.
+
+    Parameters
+    ----------
+    file
+        The weights; the vocabulary lies beside them, or where the published ones are installed.
+    whole
+        The network, which may be on the device "meta".
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the file cannot be read.
+    """
+    from voxelsmith.segment.segvol.text import WordEmbeddings
+    from voxelsmith.weights import cache
+
+    return WordEmbeddings(cache.digest_of(file), lambda sentence: _encode_text(sentence, file, whole))
 
 
 def _encode_text(sentence: str, file: Path, whole: SegVolNet) -> FloatArray:
