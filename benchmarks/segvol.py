@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from voxelsmith.core.progress import run_job
 from voxelsmith.models import dense
 from voxelsmith.models.segvol import Architecture, SegVolNet
 from voxelsmith.segment.segvol.network import ViewPrompts, load_network
@@ -106,12 +107,12 @@ def measure(arguments: argparse.Namespace) -> None:
     network = load_network(arguments.device, arguments.precision)
     loading = time.perf_counter() - started
     view = np.random.default_rng(0).random(Architecture().view, dtype=np.float32)
-    embedding = network.encode(view)
+    embedding = run_job(network.encode(view))
     points = np.array([[14, 120, 140], [10, 60, 60]], np.float32)
     prompts = ViewPrompts(points, np.array([1, 0]), np.array([4, 50, 50, 20, 200, 200], np.float32))
     network.decode(embedding, prompts)
     peak = peak_mib() - before
-    encoding = shortest(lambda: network.encode(view), rounds)
+    encoding = shortest(lambda: run_job(network.encode(view)), rounds)
     decoding = shortest(lambda: network.decode(embedding, prompts), rounds)
     started = time.perf_counter()
     network.text("liver")

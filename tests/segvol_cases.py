@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voxelsmith.core.progress import Progress
 from voxelsmith.segment.segvol import engine
 from voxelsmith.weights import zoo
 
@@ -29,6 +30,7 @@ class Glow:
     def encode(self, view):
         assert view.shape == (32, 256, 256)
         assert view.dtype == np.float32
+        yield Progress(0, 1)
         self.encoded.append(float(view.mean()))
         return view.copy()
 

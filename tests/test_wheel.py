@@ -71,7 +71,7 @@ def test_sample_data_stay_small(wheel: Path) -> None:
 
 def test_the_weights_ship_with_manifest_and_cards(names: set[str]) -> None:
     folder = "voxelsmith/weights/"
-    assert {f"{folder}manifest.json", f"{folder}zoo.toml"} <= names
+    assert {f"{folder}manifest.json", f"{folder}zoo.toml", "voxelsmith/segment/segvol/words.toml"} <= names
     expected = {f"{folder}files/{name}" for entry in entries() for name in (entry.file, entry.card)}
     assert {name for name in names if name.startswith(f"{folder}files/")} == expected
 

@@ -40,6 +40,27 @@ def test_a_word_and_points_go_together(command, nifti, tmp_path, network):
     assert network.asked[0].text is not None
 
 
+def test_what_it_was_not_trained_on_is_told_on_standard_error(command, nifti, tmp_path, network):
+    arguments = ("--text", "flipper", "--model", "segvol", "--device", "cpu")
+    out = "--out", tmp_path / "mask.nii.gz"
+    done = command("segment", nifti(ct_like() + 1100), *out, *arguments, "--json")
+    assert (done.status, done.err) == (0, f"voxelsmith: {done.record['note']}\n")
+    assert "trained on CT alone" in done.record["note"]
+    assert "'flipper'" in done.record["note"]
+    quiet = command("segment", nifti(ct_like() + 1100), *out, *arguments, "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
+    usual = command("segment", nifti(ct_like()), *out, "--text", "spine", *arguments[2:], "--json")
+    assert (usual.record["note"], usual.err) == ("", "")
+
+
+def test_the_published_way_can_be_chosen(command, refused, nifti, tmp_path, network):
+    arguments = ("--model", "segvol-official", "--device", "cpu", "--box", "41,19,4,51,29,36")
+    done = command("segment", nifti(ct_like()), "--out", tmp_path / "mask.nii.gz", *arguments, "--json")
+    assert (done.status, done.record["engine"]) == (0, "segvol-official")
+    both = (*arguments, "--point", "46,24,20")
+    assert "points or a box" in refused("segment", nifti(ct_like()), "--out", tmp_path / "other.nii.gz", *both)
+
+
 def test_without_the_weights_it_says_how_to_get_them(refused, nifti, tmp_path, monkeypatch):
     monkeypatch.setenv("VOXELSMITH_CACHE", str(tmp_path))
     monkeypatch.setenv("VOXELSMITH_OFFLINE", "1")

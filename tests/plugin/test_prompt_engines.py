@@ -51,6 +51,7 @@ def test_engines_are_offered_the_first_choice_first(desk):
         "training-free",
         "promptable",
         "segvol",
+        "segvol-official",
         "blob",
         "point-blob",
         "missing",

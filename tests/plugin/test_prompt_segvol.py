@@ -199,6 +199,24 @@ def test_nothing_of_that_name(desk, network, monkeypatch):
     assert texts(desk) == ["unicorn"]
 
 
+def test_a_warning_about_image_or_word_stays_in_sight_and_is_notified_once(desk, told):
+    say(desk, "vertebra")
+    assert "\n" not in desk.status
+    say(desk, "flipper")
+    size, note = desk.status.split("\n")
+    assert "voxels" in size
+    assert note.startswith("'flipper' is not among the names")
+    assert told.count(note) == 1
+    desk.click(INSIDE)
+    desk.settle()
+    assert desk.status.endswith(note)
+    desk.controller.do("undo")
+    assert desk.status.endswith(note)
+    assert told.count(note) == 1
+    desk.controller.do("undo")
+    assert "flipper" not in desk.status
+
+
 @pytest.mark.parametrize("word", ["?!", "  ", "12"])
 def test_what_is_no_word_is_refused_and_the_one_before_stays(desk, network, told, word):
     say(desk, "bone")

@@ -100,8 +100,48 @@ def test_official_takes_the_stored_order_and_the_published_zoom_in():
     for used, official in ((one, True), (other, False)):
         answer(reorient(IMAGE, "SRA"), ORGAN, engine=SegVolEngine(used, official=official))
     assert one.encoded[0] != other.encoded[0]
+    unasked = Glow()
     with pytest.raises(PromptError, match="points or a box"):
-        answer(IMAGE, BOX, CLICK, engine=SegVolEngine(Glow(), official=True))
+        answer(IMAGE, BOX, CLICK, engine=SegVolEngine(unasked, official=True))
+    assert not unasked.encoded
+
+
+def test_the_published_way_is_an_engine_of_its_own(monkeypatch):
+    network = Glow()
+    monkeypatch.setattr("voxelsmith.segment.segvol.engine.load_network", lambda device: network)
+    made = make_engine("segvol-official", "cpu")
+    info = engine_info("segvol-official")
+    assert (made.name, made.title, info.weights) == (info.name, info.title, "segvol")
+    session = PromptSession(made)
+    session.set_image(IMAGE)
+    session.prompt(BOX)
+    np.testing.assert_array_equal(session.mask(), mask_of(IMAGE, BOX, engine=SegVolEngine(Glow(), official=True)))
+    assert session.segmentation().engine == "segvol-official"
+
+
+def dicom(modality):
+    return Volume(IMAGE.array, IMAGE.affine, metadata={"dicom": {"Modality": modality}})
+
+
+@pytest.mark.parametrize(
+    ("image", "prompts", "told"),
+    [
+        (IMAGE, (BOX,), []),
+        (IMAGE, (TextPrompt("Kidney_Left"),), []),
+        (dicom("CT"), (BOX,), []),
+        (Volume(IMAGE.array + 1100, IMAGE.affine, metadata={"dicom": {"Modality": "CT"}}), (BOX,), []),
+        (dicom("MR"), (BOX,), ["its file says MR"]),
+        (Volume(IMAGE.array + 1100, IMAGE.affine), (BOX,), ["its darkest voxel is 8"]),
+        (IMAGE, (TextPrompt("left flipper"),), ["'left flipper' is not among the names"]),
+        (dicom("MR"), (TextPrompt("left flipper"),), ["its file says MR", "'left flipper' is not among"]),
+    ],
+)
+def test_what_it_was_not_trained_on_is_answered_and_told(image, prompts, told):
+    found = answer(image, *prompts, engine=SegVolEngine(Glow()))
+    assert found.on_grid().any()
+    assert [sentence in found.note for sentence in told] == [True] * len(told)
+    assert bool(found.note) == bool(told)
+    assert found.at(0.4).note == found.note
 
 
 def test_clicks_are_obeyed_even_where_the_network_sees_nothing():

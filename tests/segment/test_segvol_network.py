@@ -9,6 +9,7 @@ import torch
 
 from segvol_weights import TINY, filled
 from voxelsmith.core.errors import FormatError, InputError, ModelUnavailableError, PromptError, ResourceError
+from voxelsmith.core.progress import run_job
 from voxelsmith.models.segvol import net as net_module
 from voxelsmith.segment.segvol import network as network_module
 from voxelsmith.segment.segvol import tokeniser
@@ -61,7 +62,7 @@ def test_arrays_in_and_out(net, network):
     text = np.linspace(-1, 1, TINY.width, dtype=np.float32)
     points, labels = np.array([[2, 3, 4], [7, 15, 23]], np.float32), np.array([1, -1])
     given = {"points": points, "labels": labels, "box": BOX, "text": text}
-    found = network.decode(network.encode(view()), ViewPrompts(**given))
+    found = network.decode(run_job(network.encode(view())), ViewPrompts(**given))
     tensors = {name: torch.from_numpy(array)[None] for name, array in given.items()}
     expected = net.decode(net.encode(torch.from_numpy(view())[None, None]), **tensors)
     assert (found.shape, found.dtype) == (TINY.view, np.float32)
@@ -69,7 +70,7 @@ def test_arrays_in_and_out(net, network):
 
 
 def test_prompts_are_optional_but_one_is_needed(network):
-    embedding = network.encode(view())
+    embedding = run_job(network.encode(view()))
     with_box = network.decode(embedding, ViewPrompts(**NO_POINTS, box=BOX))
     with_point = network.decode(embedding, ViewPrompts(np.ones((1, 3), np.float32), np.array([1])))
     assert not np.allclose(with_box, with_point)
@@ -79,19 +80,19 @@ def test_prompts_are_optional_but_one_is_needed(network):
 
 def test_a_view_of_another_shape_is_refused(network):
     with pytest.raises(InputError, match="8 x 16 x 24 voxels at a time, got 8 x 16 x 16"):
-        network.encode(view()[:, :, :16])
+        run_job(network.encode(view()[:, :, :16]))
 
 
 def test_any_layout_of_a_view_is_read(network):
     turned = np.asfortranarray(view()).astype(np.float64)
-    torch.testing.assert_close(network.encode(turned), network.encode(view()))
+    torch.testing.assert_close(run_job(network.encode(turned)), run_job(network.encode(view())))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_nearly_the_same(network, net, precision):
     half = TorchSegVol(net, "these", device="cpu", precision=precision)
     prompts = ViewPrompts(**NO_POINTS, box=BOX)
-    answers = [each.decode(each.encode(view()), prompts) for each in (network, half)]
+    answers = [each.decode(run_job(each.encode(view())), prompts) for each in (network, half)]
     assert not np.array_equal(*answers)
     np.testing.assert_allclose(answers[1], answers[0], atol=0.1)
 
@@ -100,9 +101,18 @@ def test_too_little_memory_is_told(network, net, monkeypatch):
     def full(*args):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(net, "encode", full)
+    monkeypatch.setattr(net.image_encoder, "stages", lambda: [full])
     with pytest.raises(ResourceError, match="memory of cpu"):
-        network.encode(view())
+        run_job(network.encode(view()))
+
+
+def test_encoding_can_be_stopped_before_every_block_and_leaves_torch_as_it_was(net, network):
+    job = network.encode(view())
+    reports = [next(job) for _ in range(2)]
+    assert not torch.is_inference_mode_enabled()
+    job.close()
+    assert [r.done for r in reports] == [0, 1]
+    assert reports[0].total == len(net.image_encoder.blocks) + 2
 
 
 def test_without_a_text_encoder_words_are_refused(network):
@@ -118,7 +128,9 @@ def test_the_published_weights_answer(machine):
     expected = filled(ARCHITECTURE)
     tensors = {"box": torch.from_numpy(BOX)[None], "text": torch.from_numpy(prompts.text.copy())[None]}
     logits = expected.decode(expected.encode(torch.from_numpy(view())[None, None]), **tensors)
-    np.testing.assert_allclose(network.decode(network.encode(view()), prompts), logits[0, 0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        network.decode(run_job(network.encode(view())), prompts), logits[0, 0].numpy(), atol=1e-5
+    )
 
 
 @torch.no_grad()

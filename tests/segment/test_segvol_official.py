@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from segvol_cases import GOLDEN, SCENARIOS, TRACES, ZOOM_SAMPLE, Glow, phantom
 
+from segvol_cases import GOLDEN, SCENARIOS, TRACES, ZOOM_SAMPLE, Glow, phantom
 from voxelsmith.core.errors import PromptError
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.prompts import Box
 from voxelsmith.segment.segvol.caches import Embeddings
 from voxelsmith.segment.segvol.network import ViewPrompts
-from voxelsmith.segment.segvol.official import region_of, windows, zoom_in
+from voxelsmith.segment.segvol.official import check, region_of, windows, zoom_in
 from voxelsmith.segment.segvol.resize import spread_out, zoomed_out
 
 
@@ -82,10 +82,10 @@ def test_points_are_drawn_from_the_voxels_that_show_them_and_seeded(scenario):
 
 
 def test_points_and_a_box_are_refused_as_published():
-    volume = np.zeros((32, 256, 256), dtype=np.float32)
-    both = ViewPrompts(np.ones((1, 3), np.float32), np.ones(1, np.int64), np.array([0, 0, 0, 5, 5, 5], np.float32))
+    box = np.array([0, 0, 0, 5, 5, 5], np.float32)
+    check(ViewPrompts(np.empty((0, 3), np.float32), np.empty(0, np.int64), box))
     with pytest.raises(PromptError, match="points or a box"):
-        run_job(zoom_in(volume, volume, both, Glow(), Embeddings()))
+        check(ViewPrompts(np.ones((1, 3), np.float32), np.ones(1, np.int64), box))
 
 
 def test_an_empty_coarse_answer_stays_as_it_is():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from segvol_cases import Glow, ellipsoid, phantom
 
+from segvol_cases import Glow, ellipsoid, phantom
 from voxelsmith.core.metrics import dice
-from voxelsmith.core.progress import run_job
+from voxelsmith.core.progress import Progress, run_job
 from voxelsmith.core.prompts import Box
 from voxelsmith.segment.segvol.caches import Embeddings
 from voxelsmith.segment.segvol.network import VIEW, ViewPrompts
@@ -165,12 +165,18 @@ def test_embeddings_are_found_by_content_and_weights_and_bounded():
     other.identity = "other"
     views = [np.full(VIEW, n, dtype=np.float32) for n in range(4)]
     cache = Embeddings(limit=3 * views[0].nbytes)
+
+    def embed(view, network):
+        reports = []
+        run_job(cache.of(view, network, Progress(3, 7, "now")), lambda report: reports.append(report))
+        assert set(reports) <= {Progress(3, 7, "now")}
+
     for view in (*views[:3], views[0].copy()):
-        cache.of(view, network)
+        embed(view, network)
     assert len(network.encoded) == 3
-    cache.of(views[0], other)
+    embed(views[0], other)
     assert len(other.encoded) == 1
     assert cache.nbytes == 3 * views[0].nbytes
-    cache.of(views[0], network)
-    cache.of(views[1], network)
+    embed(views[0], network)
+    embed(views[1], network)
     assert network.encoded == [0, 1, 2, 1]

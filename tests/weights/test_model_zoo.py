@@ -122,6 +122,15 @@ class TestAdd:
         run_job(add(mine))
         assert model("giant").lacking == ("words.txt",)
 
+    def test_what_goes_with_the_network_is_added_by_its_name(self, giant, mine, recognised, tmp_path):
+        words = tmp_path / "words.txt"
+        words.write_bytes(giant.words)
+        assert run_job(add(words)) == "giant"
+        assert not installed("giant")
+        run_job(add(mine))
+        assert model("giant").lacking == ()
+        assert locate("giant", "words.txt").read_bytes() == giant.words
+
     @pytest.mark.parametrize("name", [None, "other"])
     def test_another_network_is_refused(self, giant, mine, recognised, name):
         recognised.name = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -108,7 +109,10 @@ def segment(
         "probability": None if probability is None else str(probability),
         "device": place,
         "image_fingerprint": done.fingerprint,
+        "note": result.note,
     }
+    if result.note and not quiet:
+        print(f"voxelsmith: {result.note}", file=sys.stderr)
     emit(
         record,
         f"{out}: {voxels} voxels, {volume_text(1000 * millilitres)}, {done.seconds:.2f} s",

@@ -18,6 +18,7 @@ from voxelsmith.weights import manifest, zoo
 from voxelsmith.weights.cache import size_text
 
 _NONE = "This version knows no weights."
+_NO_NETWORK = "added, but the network itself is not here yet"
 
 app = typer.Typer(help="List, fetch, add, check and remove trained networks.", rich_markup_mode=None)
 
@@ -62,8 +63,8 @@ def add(
     note_device(device, quiet=quiet)
     with progress_bar("Adding", quiet=quiet or as_json) as show:
         name = run_job(zoo.add(path, link=link), show)
-    there = zoo.locate(name)
-    emit({"name": name, "path": str(there)}, f"{name}: {there}", quiet=quiet, as_json=as_json)
+    there = str(zoo.locate(name)) if zoo.installed(name) else None
+    emit({"name": name, "path": there}, f"{name}: {there or _NO_NETWORK}", quiet=quiet, as_json=as_json)
 
 
 @app.command("verify")

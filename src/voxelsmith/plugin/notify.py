@@ -1,4 +1,4 @@
-"""Notify: how an error reaches the user.
+"""Notify: how an error or a warning reaches the user.
 
 Owns one rule: an error of ours is a sentence and is shown as such; anything else is a defect and is handed to napari,
 which shows its traceback.
@@ -20,6 +20,13 @@ def show(error: BaseException) -> None:
         show_error(str(error))
     else:
         notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def caution(sentence: str) -> None:
+    """Warn the user; to be called in the main thread."""
+    from napari.utils.notifications import show_warning
+
+    show_warning(sentence)
 
 
 @contextmanager

@@ -99,6 +99,8 @@ class Segmentation:
         What the mask was cut from, if the engine tells; :meth:`at` cuts it elsewhere.
     threshold
         Where it was cut.
+    note
+        What the user should know before relying on it, in sentences; empty if there is nothing.
     """
 
     request: PromptRequest
@@ -108,6 +110,7 @@ class Segmentation:
     fingerprint: str = ""
     probability: Probability | None = None
     threshold: float = 0.5
+    note: str = ""
 
     @classmethod
     def cut(cls, request: PromptRequest, probability: Probability, engine: str, threshold: float = 0.5) -> Segmentation:
@@ -127,7 +130,7 @@ class Segmentation:
         """
         check_threshold(threshold)
         out = Segmentation.cut(self.request, self.require_probability(), self.engine, threshold)
-        return replace(out, fingerprint=self.fingerprint)
+        return replace(out, fingerprint=self.fingerprint, note=self.note)
 
     def require_probability(self) -> Probability:
         """What the mask was cut from; InputError if the engine gave no probabilities."""
@@ -221,7 +224,7 @@ class EngineInfo:
     speed
         Measured time of a prompt, with the hardware.
     where
-        ``"module:Class"``.
+        ``"module:Class"``, or a function that makes it.
     learned
         Whether it computes with a network, whose device can be chosen.
     weights
@@ -237,6 +240,9 @@ class EngineInfo:
     learned: bool = False
     weights: str = ""
 
+
+_SEGVOL_LICENCE = "licence of the weights unclear; their author's mirror says MIT"
+_SEGVOL_SPEED = "5 s for each new view of an image, 0.5 s for a known one, on one CPU core"
 
 _ENGINES = {
     info.name: info
@@ -262,9 +268,19 @@ _ENGINES = {
             name="segvol",
             title="SegVol",
             good_at="Organs and lesions in CT, also by name; it has seen nothing but CT, so expect little elsewhere.",
-            licence="licence of the weights unclear; their author's mirror says MIT",
-            speed="5 s for each new view of an image, 0.5 s for a known one, on one CPU core",
+            licence=_SEGVOL_LICENCE,
+            speed=_SEGVOL_SPEED,
             where="voxelsmith.segment.segvol.engine:SegVolEngine",
+            learned=True,
+            weights="segvol",
+        ),
+        EngineInfo(
+            name="segvol-official",
+            title="SegVol as published",
+            good_at="For comparing with published figures; takes points or a box, not both, and the axes as stored.",
+            licence=_SEGVOL_LICENCE,
+            speed=_SEGVOL_SPEED,
+            where="voxelsmith.segment.segvol.engine:as_published",
             learned=True,
             weights="segvol",
         ),

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from voxelsmith.core.prompts import Box
 from voxelsmith.segment.zoom import FloatArray
 from voxelsmith.train.sample import Labels, Mask
 
@@ -26,9 +27,8 @@ Marks: TypeAlias = dict[str, FloatArray]
 
 def box_around(mask: Mask) -> Marks:
     """The exact box of a mask, both corners inclusive."""
-    lines = [mask.any(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
-    ends = np.array([np.flatnonzero(line)[[0, -1]] for line in lines], dtype=np.float32)
-    return {"box": ends.T.ravel()}
+    box = Box.around(mask)
+    return {"box": np.array([*box.lo, *box.hi], dtype=np.float32)}
 
 
 def points_on(rng: np.random.Generator, mask: Mask, inside: int, outside: int) -> Marks:

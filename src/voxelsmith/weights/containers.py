@@ -168,7 +168,7 @@ def _plain(file: Path, content: Any) -> dict[str, torch.Tensor]:
 
 
 def _damaged(file: Path, error: Exception) -> FormatError:
-    reason = str(error).partition("\n")[0].rstrip(".")
+    reason = re.split(r"\n|\. ", str(error))[0].rstrip(".")
     return FormatError(f"{file} cannot be read as weights ({reason}); it is damaged or cut off, so fetch it again.")
 
 

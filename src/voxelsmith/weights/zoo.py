@@ -112,8 +112,8 @@ def download(name: str, consent: bool) -> Job[Path]:
 def add(path: Path | str, link: bool = False) -> Job[str]:
     """Job that takes a file of the user's own into the cache; it reports bytes.
 
-    The file is recognised by its tensors. If it has the name that it has at the source, the other files of the entry
-    that lie beside it come along.
+    A network is recognised by its tensors. If it has the name that it has at the source, the other files of the entry
+    that lie beside it come along. Those can be added by themselves as well, and are recognised by their names.
 
     Parameters
     ----------
@@ -217,23 +217,31 @@ def _download(found: ZooEntry) -> Job[Path]:
 
 
 def _add(source: Path, link: bool) -> Job[str]:
-    from voxelsmith.weights.containers import recognise
-
     yield Progress(0, source.stat().st_size, f"looking into {source.name}")
-    name = recognise(source)
-    if name is None or name not in {each.name for each in catalogue.entries()}:
-        known = ", ".join(each.title for each in catalogue.entries())
-        raise InputError(f"{source} should hold the weights of {known}, but its tensors are of another network.")
-    found = entry(name)
-    network = found.files[0]
-    pairs = [(source, network)]
-    if source.name == network.name:
-        pairs += [(source.with_name(file.name), file) for file in found.files[1:]]
-    with cache.owned(name) as place:
-        for origin, file in pairs:
+    found, files = _recognised(source)
+    with cache.owned(found.name) as place:
+        for file in files:
+            origin = source if file is files[0] else source.with_name(file.name)
             if origin.is_file():
                 yield from arrival.take(origin, place / file.name, link)
-    return name
+    return found.name
+
+
+def _recognised(source: Path) -> tuple[ZooEntry, tuple[ZooFile, ...]]:
+    """The entry that a file belongs to, and which file of it that is; then those that may lie beside it."""
+    known = catalogue.entries()
+    for each in known:
+        for file in each.files[1:]:
+            if file.name == source.name:
+                return each, (file,)
+    from voxelsmith.weights.containers import recognise
+
+    name = recognise(source)
+    if name is None or name not in {each.name for each in known}:
+        titles = ", ".join(each.title for each in known)
+        raise InputError(f"{source} should hold the weights of {titles}, but its tensors are of another network.")
+    found = entry(name)
+    return found, found.files if source.name == found.files[0].name else found.files[:1]
 
 
 def _verify(found: ZooEntry) -> Job[Path]:

@@ -22,12 +22,15 @@ class ImageEncoder(nn.Module):
 
     def forward(self, view: Tensor) -> Tensor:
         """Tokens (B, N, width) of views (B, 1, D, H, W), in the order of the grid, W fastest."""
-        x: Tensor = self.patch_embedding(view)
-        for block in self.blocks:
-            # Where it learns, only what goes into a block is kept; the rest is computed again on the way back.
-            x = checkpoint(block, x, use_reentrant=False) if x.requires_grad else block(x)
-        out: Tensor = self.norm(x)
-        return out
+        x = view
+        for stage in self.stages():
+            # Where it learns, only what goes into a stage is kept; the rest is computed again on the way back.
+            x = checkpoint(stage, x, use_reentrant=False) if x.requires_grad else stage(x)
+        return x
+
+    def stages(self) -> list[nn.Module]:
+        """What a view goes through, one after the other."""
+        return [self.patch_embedding, *self.blocks, self.norm]
 
 
 class _Patches(nn.Module):

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Any
 
+from voxelsmith.core.progress import Job, Progress
 from voxelsmith.segment.segvol.network import SegVolNetwork
 from voxelsmith.segment.zoom import FloatArray
 
@@ -36,16 +37,28 @@ class Embeddings:
         """What they take at present."""
         return sum(size for _, size in self._kept.values())
 
-    def of(self, view: FloatArray, network: SegVolNetwork) -> Any:
-        """The embedding of a view, encoded if it is not known."""
+    def of(self, view: FloatArray, network: SegVolNetwork, report: Progress) -> Job[Any]:
+        """Job that returns the embedding of a view, encoded if it is not known; ``report`` is all that it reports."""
         key = blake2b(
             view.data, digest_size=16, key=blake2b(network.identity.encode(), digest_size=16).digest()
         ).digest()
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        embedding = network.encode(view)
+        embedding = yield from _reporting(network.encode(view), report)
         self._kept[key] = embedding, int(getattr(embedding, "nbytes", view.nbytes))
         while self.nbytes > self.limit and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return embedding
+
+
+def _reporting(job: Job[Any], report: Progress) -> Job[Any]:
+    """A job with another report in place of each of its own."""
+    try:
+        while True:
+            next(job)
+            yield report
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()

@@ -7,6 +7,7 @@ so that a further click costs only decoding. An answer depends on the image, the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -19,6 +20,7 @@ from voxelsmith.core.volume import Volume
 from voxelsmith.segment.engine import Probability, PromptRequest, Segmentation, check_request
 from voxelsmith.segment.segvol import official as published
 from voxelsmith.segment.segvol.caches import Embeddings
+from voxelsmith.segment.segvol.caution import caution
 from voxelsmith.segment.segvol.network import SegVolNetwork, load_network
 from voxelsmith.segment.segvol.preprocess import Prepared, prepare
 from voxelsmith.segment.segvol.prompts import CropPrompts
@@ -44,7 +46,7 @@ class SegVolEngine:
     device
         Where the published one computes: "auto", "cpu", "cuda" or "mps".
     official
-        Do exactly what the published code does: the stored order of the axes and its zoom-in.
+        Do exactly what the published code does: the stored order of the axes and its zoom-in. Its name is another one.
     """
 
     name = "segvol"
@@ -55,6 +57,8 @@ class SegVolEngine:
         self, network: SegVolNetwork | None = None, device: DeviceName = "auto", official: bool = False
     ) -> None:
         self._network, self._device, self._official = network, device, official
+        if official:
+            self.name, self.title = "segvol-official", "SegVol as published"
         self._images: list[tuple[ref[Volume], Prepared]] = []
         self._embeddings = Embeddings()
 
@@ -69,11 +73,14 @@ class SegVolEngine:
         text = network.text(texts[-1].text.strip()) if texts else None
         prompts = CropPrompts.of(request.prompts, image, text)
         asked = prompts.in_view(image.shape)
-        yield Progress(0, 0, "Looking at the whole image")
-        embedding = self._embeddings.of(zoomed_out(image.crop), network)
-        yield Progress(0, 0, "Looking at the whole image")
+        if self._official:
+            published.check(asked)
+        report = Progress(0, 0, "Looking at the whole image")
+        yield report
+        embedding = yield from self._embeddings.of(zoomed_out(image.crop), network, report)
+        yield report
         coarse = network.decode(embedding, asked)
-        first = _answer(request, image, _on_crop(coarse, image))
+        first = self._answer(request, image, _on_crop(coarse, image))
         yield Progress(0, 0, "Looking closer", partial=first)
         fine: Logits | None
         if self._official:
@@ -81,7 +88,12 @@ class SegVolEngine:
             fine = Logits(Box((0, 0, 0), _last(image)), logits)
         else:
             fine = yield from zoom_in(image.crop, coarse, prompts, network, self._embeddings)
-        return _answer(request, image, fine)
+        return self._answer(request, image, fine)
+
+    def _answer(self, request: PromptRequest, image: Prepared, logits: Logits | None) -> Segmentation:
+        """The segmentation that logits mean, with what the user should know about it."""
+        found = Segmentation.cut(request, _probability(request, image, logits), self.name)
+        return replace(found, note=caution(request, image.lowest))
 
     def _prepared(self, image: Volume) -> Prepared:
         """The image as SegVol takes it; whoever closes an image need not wait for the engine to forget it."""
@@ -108,8 +120,13 @@ def _last(image: Prepared) -> tuple[int, int, int]:
     return d, h, w
 
 
-def _answer(request: PromptRequest, image: Prepared, logits: Logits | None) -> Segmentation:
-    """The segmentation that logits mean, in a box around what is not faint and the marks inside the object."""
+def as_published(device: DeviceName = "auto") -> SegVolEngine:
+    """The engine that does exactly what the published code does."""
+    return SegVolEngine(device=device, official=True)
+
+
+def _probability(request: PromptRequest, image: Prepared, logits: Logits | None) -> Probability:
+    """What logits mean, in a box around what is not faint and the marks inside the object."""
     seeds = request.prompts.seeds(True)
     boxes = [Box(tuple(seeds.min(axis=0).tolist()), tuple(seeds.max(axis=0).tolist()))] if len(seeds) else []
     likely = None if logits is None else _likely(logits)
@@ -121,8 +138,7 @@ def _answer(request: PromptRequest, image: Prepared, logits: Logits | None) -> S
     if likely is not None:
         place = tuple(slice(a - o, b - o + 1) for a, b, o in zip(own.lo, own.hi, box.lo, strict=True))
         values[place] = image.axes.back(1 / (1 + np.exp(-np.clip(likely.values, -_CERTAIN, _CERTAIN))))
-    region = Region(box, box.shape, np.ones(3), request.image.spacing)
-    return Segmentation.cut(request, Probability(region, values), SegVolEngine.name)
+    return Probability(Region(box, box.shape, np.ones(3), request.image.spacing), values)
 
 
 def _likely(logits: Logits) -> Logits | None:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxelsmith.core.errors import InputError, ModelUnavailableError, PromptError, ResourceError
+from voxelsmith.core.progress import Job, Progress
 from voxelsmith.segment.zoom import FloatArray
 
 if TYPE_CHECKING:
@@ -64,8 +65,11 @@ class SegVolNetwork(Protocol):
     identity: str
     """Which weights answer, for the keys of caches."""
 
-    def encode(self, view: FloatArray) -> Any:
-        """From a view, float32 (32, 256, 256) in 0..1, to an embedding: opaque, to be kept and handed back."""
+    def encode(self, view: FloatArray) -> Job[Any]:
+        """From a view, float32 (32, 256, 256) in 0..1, to an embedding: opaque, to be kept and handed back.
+
+        A job, because it takes seconds on a CPU; it reports often.
+        """
 
     def decode(self, embedding: Any, prompts: ViewPrompts) -> FloatArray:
         """Logits, float32 (32, 256, 256), of the object that the prompts mean; PromptError if there is no prompt."""
@@ -196,7 +200,7 @@ class TorchSegVol:
             precision = "float16" if self._place.type == "cuda" else "float32"
         self._dtype: torch.dtype = getattr(torch, precision)
 
-    def encode(self, view: FloatArray) -> torch.Tensor:
+    def encode(self, view: FloatArray) -> Job[torch.Tensor]:
         """As :meth:`SegVolNetwork.encode`; InputError for a view of another shape."""
         import torch
 
@@ -205,9 +209,14 @@ class TorchSegVol:
             raise InputError(
                 f"SegVol looks at {_by(wanted)} voxels at a time, got {_by(view.shape)}; resample the image first."
             )
-        with self._computing(), torch.inference_mode():
-            voxels = torch.from_numpy(np.array(view, dtype=np.float32, order="C"))
-            return self._net.encode(voxels[None, None].to(self._place))
+        stages = self._net.image_encoder.stages()
+        with self._computing():
+            x = torch.from_numpy(np.array(view, dtype=np.float32, order="C"))[None, None].to(self._place)
+        for done, stage in enumerate(stages):
+            yield Progress(done, len(stages), "Encoding the view")
+            with self._computing():
+                x = stage(x)
+        return x
 
     def decode(self, embedding: torch.Tensor, prompts: ViewPrompts) -> FloatArray:
         """As :meth:`SegVolNetwork.decode`."""
@@ -219,7 +228,7 @@ class TorchSegVol:
         arrays = {name: array for name, array in given.items() if array is not None}
         if not arrays:
             raise PromptError("SegVol needs a point, a box or a word, got none; give one of them.")
-        with self._computing(), torch.inference_mode():
+        with self._computing():
             tensors = {n: torch.from_numpy(np.array(a, dtype=np.float32))[None] for n, a in arrays.items()}
             logits = self._net.decode(embedding, **{n: t.to(self._place) for n, t in tensors.items()})
             out: FloatArray = logits[0, 0].float().cpu().numpy()
@@ -237,7 +246,8 @@ class TorchSegVol:
 
         half = self._dtype != torch.float32
         try:
-            with torch.autocast(self._place.type, dtype=self._dtype if half else None, enabled=half):
+            dtype = self._dtype if half else None
+            with torch.inference_mode(), torch.autocast(self._place.type, dtype=dtype, enabled=half):
                 yield
         except torch.OutOfMemoryError as error:
             raise ResourceError(

@@ -27,6 +27,14 @@ _DRAWN = 5
 _NOTHING = np.full(6, -1, dtype=np.float32)
 
 
+def check(prompts: ViewPrompts) -> None:
+    """Raise a PromptError if there are points and a box, which the published zoom-in does not take together."""
+    if len(prompts.points) and prompts.box is not None:
+        raise PromptError(
+            "SegVol as published takes points or a box, not both; leave one of them out, or choose the engine segvol."
+        )
+
+
 def zoom_in(
     crop: FloatArray,
     coarse: FloatArray,
@@ -44,7 +52,7 @@ def zoom_in(
     coarse
         The logits of the view of the whole crop.
     prompts
-        What that view was asked with.
+        What that view was asked with; they have passed :func:`check`.
     network, embeddings
         Answer the windows.
     seed
@@ -54,16 +62,7 @@ def zoom_in(
     -------
     float32 array of the crop's shape
         Logits.
-
-    Raises
-    ------
-    PromptError
-        If there are points and a box, which the published zoom-in does not take together.
     """
-    if len(prompts.points) and prompts.box is not None:
-        raise PromptError(
-            "The published zoom-in takes points or a box, not both; leave one of them out, or turn official off."
-        )
     logits = spread_out(coarse, crop.shape)
     found = logits > 0
     if not found.any():
@@ -78,9 +77,10 @@ def zoom_in(
     total, count = np.zeros(image.shape, dtype=np.float32), np.zeros(image.shape, dtype=np.float32)
     rng = np.random.default_rng(seed)
     for done, at in enumerate(ways):
-        yield Progress(done, len(ways), "Looking closer")
-        embedding = embeddings.of(np.ascontiguousarray(image[at]), network)
-        yield Progress(done, len(ways), "Looking closer")
+        report = Progress(done, len(ways), "Looking closer")
+        yield report
+        embedding = yield from embeddings.of(np.ascontiguousarray(image[at]), network, report)
+        yield report
         total[at] += network.decode(embedding, reflected.in_window(at, guess[at], len(ways) == 1, rng))
         count[at] += 1
     inner = tuple(slice(b, b + n) for b, n in zip(before, place, strict=True))

@@ -37,12 +37,15 @@ class Prepared:
         How (d, h, w) lie in the image.
     spacing : float array, shape (3,)
         Voxel size along d, h and w in millimetres.
+    lowest
+        Value of the darkest finite voxel of the image.
     """
 
     crop: FloatArray
     box: Box
     axes: Axes
     spacing: npt.NDArray[np.float64]
+    lowest: float
 
     @property
     def shape(self) -> Grid:
@@ -77,7 +80,8 @@ def prepare(image: Volume, official: bool = False) -> Prepared:
     low, high = brightness_range(array)
     box = axes.box(_above(array, low))
     crop = _rescaled(axes.view(array)[box.slices], low, high)
-    return Prepared(crop, box, axes, image.spacing[list(axes.order)])
+    lowest = min(float(values.min()) for values in _finite(array) if values.size)
+    return Prepared(crop, box, axes, image.spacing[list(axes.order)], lowest)
 
 
 def brightness_range(array: npt.NDArray[Any]) -> tuple[float, float]:

@@ -41,6 +41,11 @@ def canonical(word: str) -> str:
     return next((known[each] for each in (plain, turned) if each in known), plain)
 
 
+def is_known(word: str) -> bool:
+    """Whether a word, or the name that it means, is one that SegVol knows."""
+    return canonical(word) in _table()
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().replace("_", " ").split())
 

@@ -84,9 +84,10 @@ def zoom_in(
     total, weight = (np.zeros(frame.shape, dtype=np.float32) for _ in range(2))
     fade = _fade()
     for done, (origin, part, asked) in enumerate(looks):
-        yield Progress(done, len(looks), "Looking closer")
-        embedding = embeddings.of(window_view(crop, origin), network)
-        yield Progress(done, len(looks), "Looking closer")
+        report = Progress(done, len(looks), "Looking closer")
+        yield report
+        embedding = yield from embeddings.of(window_view(crop, origin), network, report)
+        yield report
         logits = network.decode(embedding, asked)
         at, own = _local(part, frame.lo), _local(part, origin)
         total[at] += (fade * logits)[own]

@@ -79,6 +79,7 @@ class Prompting:
         self._engine_before: Engine | None = None
         self._glimpsed = False
         self._before_glimpse: Segmentation | None = None
+        self._cautions: set[str] = set()
 
     # -- prompts -----------------------------------------------------------------------------------------------
 
@@ -165,7 +166,10 @@ class Prompting:
         if not self.prompts or (known is not None and not by_another):
             self._runner.cancel(JOB)
             self._show(known)
-            self._say(self._first if known is None else self._size(known))
+            if known is None:
+                self._say(self._first)
+            else:
+                self._tell(self._size(known), known)
         elif self.live:
             self.run(quietly=True)
         else:
@@ -211,10 +215,15 @@ class Prompting:
             return
         self._engine_before = None
         self._show(shown)
-        if shown.mask.any():
-            self._say(f"{self._size(shown)}, {seconds:.1f} s")
-        else:
-            self._say(_NOTHING_OF_THAT_NAME if self.word else _NOTHING)
+        if shown.note and shown.note not in self._cautions:
+            self._cautions.add(shown.note)
+            notify.caution(shown.note)
+        nothing = _NOTHING_OF_THAT_NAME if self.word else _NOTHING
+        self._tell(f"{self._size(shown)}, {seconds:.1f} s" if shown.mask.any() else nothing, shown)
+
+    def _tell(self, text: str, shown: Segmentation) -> None:
+        """Say something about a mask, and what the user should know about it."""
+        self._say("\n".join(filter(None, (text, shown.note))))
 
     def _glimpse(self, early: Segmentation) -> None:
         """Show an answer that a better one will replace; it cannot be accepted."""
@@ -270,7 +279,7 @@ class Prompting:
         shown = self.session.segmentation()
         if shown is not None:
             self.layers.show_mask(shown)
-            self._say(self._size(shown) if shown.mask.any() else "Nothing is that likely; lower the threshold.")
+            self._tell(self._size(shown) if shown.mask.any() else "Nothing is that likely; lower the threshold.", shown)
 
     def show_probability(self, wanted: bool) -> None:
         """Show the probabilities as a layer, or no longer."""
