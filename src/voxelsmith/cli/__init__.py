@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from voxelsmith.cli import convert, demo, evaluate, segment, train, weights
+from voxelsmith.cli import convert, demo, evaluate, invert, jacobian, register, segment, train, warp, weights
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.core.progress import Cancelled
 
@@ -28,6 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
+app.command("register")(register.register)
+app.command("warp")(warp.warp)
+app.command("invert")(invert.invert)
+app.command("jacobian")(jacobian.jacobian)
 app.command("evaluate")(evaluate.evaluate)
 app.command("convert")(convert.convert)
 app.command("demo")(demo.demo)

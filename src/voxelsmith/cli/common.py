@@ -44,17 +44,17 @@ def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
 def emit(record: Mapping[str, Any], text: str, *, quiet: bool, as_json: bool) -> None:
     """Print the outcome of a command: the record as JSON, or the text for people."""
     if as_json:
-        print(json.dumps(_plain(record), allow_nan=False))
+        print(json.dumps(plain(record), allow_nan=False))
     elif not quiet:
         print(text)
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: both become null."""
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it, which has no infinity and no NaN: both become null."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
