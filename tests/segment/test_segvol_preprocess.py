@@ -5,8 +5,8 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from segvol_cases import GOLDEN, ct_like
 
+from segvol_cases import GOLDEN, ct_like
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.prompts import Box
