@@ -33,8 +33,8 @@ from voxelsmith.segment.zoom import FloatArray, Region
 if TYPE_CHECKING:
     from voxelsmith.models.device import DeviceName
 
-_VOXELS = 262_144
-_FINE_VOXELS = 1_400_000
+_VOXELS = 96_000
+_FINE_VOXELS = 500_000
 _KEPT = 12
 _VIEWS = 3
 _SEARCH = Settings()
