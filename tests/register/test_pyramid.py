@@ -43,6 +43,11 @@ def test_levels_follow_from_the_size(grid, expected):
     assert default_shrinks(grid) == expected
 
 
+def test_costly_similarities_end_at_half_resolution():
+    assert default_shrinks((160, 192, 224), "mind") == (8, 4, 2)
+    assert default_shrinks((64, 64, 64), "mind") == (4, 2, 1)
+
+
 def test_levels_shrink_fine_axes_first():
     assert level_grid((160, 192, 40), (1, 1, 4), 4) == (40, 48, 40)
     assert level_grid((160, 192, 40), (1, 1, 4), 8) == (20, 24, 20)

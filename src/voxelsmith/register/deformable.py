@@ -48,7 +48,7 @@ class DeformableSettings:
         Edge of the windows of "lncc" in voxels of each level, odd.
     shrinks
         The levels, coarse to fine: by how much each shrinks the finest axis. Empty chooses from the size, and ends at
-        full resolution for volumes of up to eight million voxels, at half resolution for larger ones.
+        full resolution for up to eight million voxels ("mind" and "mi": one million), at half resolution for more.
     iterations, fine_iterations
         At most so many steps on a level; on one of more than a million voxels, where they take long.
     tolerance
@@ -77,9 +77,9 @@ class DeformableSettings:
     fine_iterations: int = 20
     tolerance: float = 1e-3
     step: float = 0.5
-    ease: float = 1.0
-    gradient_sigma: float = 1.0
-    field_sigma: float = 0.5
+    ease: float = 0.5
+    gradient_sigma: float = 0.8
+    field_sigma: float = 0.65
     symmetric: bool = False
     label_weight: float = 1.0
     landmark_weight: float = 0.5
@@ -125,7 +125,7 @@ def deform(
     s = settings or DeformableSettings()
     box = _occupied(problem)
     inner = _cropped(problem, box)
-    shrinks = s.shrinks or default_shrinks(level_grid(inner.grid, inner.spacing, 1))
+    shrinks = s.shrinks or default_shrinks(level_grid(inner.grid, inner.spacing, 1), s.similarity)
     levels = pyramid(inner, shrinks, s.similarity, torch.device(device), labels=s.label_weight > 0)
     steps = StepSettings(s.step, s.ease, s.gradient_sigma, s.field_sigma, s.label_weight, s.landmark_weight)
     history: list[Iteration] = []

@@ -23,8 +23,8 @@ from voxelsmith.register.problem import Problem
 
 # An axis is not shrunk to fewer voxels than this, and levels start where the longest one has about twice as many.
 _FEWEST = 8
-# Images of more voxels stop at half resolution by default.
-_LARGE = 2**23
+# Images of more voxels stop at half resolution by default; sooner where a step takes much memory or time.
+_LARGE = {"lncc": 2**23, "mse": 2**23, "mind": 2**20, "mi": 2**20}
 _COARSEST = 8
 
 
@@ -68,12 +68,12 @@ class Level:
         return tuple(self.fixed.shape[2:])
 
 
-def default_shrinks(grid: Sequence[int]) -> tuple[int, ...]:
+def default_shrinks(grid: Sequence[int], similarity: SimilarityName = "lncc") -> tuple[int, ...]:
     """Levels for a volume, coarse to fine: from 16 voxels or more along the longest axis to full resolution.
 
-    Volumes of more than eight million voxels end at half resolution.
+    Volumes of more than eight million voxels end at half resolution; for "mind" and "mi" those of more than one.
     """
-    finest = 2 if np.prod(grid) > _LARGE else 1
+    finest = 2 if np.prod(grid) > _LARGE[similarity] else 1
     shrinks = [finest]
     while shrinks[0] < _COARSEST and max(grid) / (2 * shrinks[0]) >= 2 * _FEWEST:
         shrinks.insert(0, 2 * shrinks[0])
