@@ -1,6 +1,6 @@
 """How long a prompt takes and how much memory it needs on a 256 x 256 x 128 volume, without a window.
 
-    python benchmarks/memory.py [--dtype int16]
+    python benchmarks/memory.py [--engine promptable] [--dtype int16]
 
 A blob of random shape in noise, prompted by boxes and clicks, each session in a process of its own; the largest box is
 the whole volume. Peak memory is that of the process above what it held after importing and one tiny prompt, as a
@@ -21,6 +21,7 @@ from scipy import ndimage
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.prompts import Box, Point, Prompt
 from voxelsmith.core.volume import Volume
+from voxelsmith.segment.engine import engine_names, make_engine
 from voxelsmith.segment.session import PromptSession
 
 GRID = (256, 256, 128)
@@ -55,15 +56,15 @@ SESSIONS: dict[str, list[Prompt]] = {
 }
 
 
-def measure(name: str, dtype: str) -> None:
+def measure(name: str, dtype: str, engine: str) -> None:
     """Print the table row of one session in this process."""
-    warm = PromptSession()
+    warm = PromptSession(make_engine(engine))
     warm.set_image(Volume(np.random.default_rng(0).standard_normal((24, 24, 24)).astype(dtype)))
     warm.prompt(Box((6, 6, 6), (17, 17, 17)))
     warm.prompt(Point((11, 11, 11)))
     before = peak_bytes()
     image = Volume(make_image(dtype), Affine.from_spacing((1, 1, 1.5)))
-    session = PromptSession()
+    session = PromptSession(make_engine(engine))
     session.set_image(image)
     for prompt in SESSIONS[name]:
         started = time.perf_counter()
@@ -75,15 +76,17 @@ def measure(name: str, dtype: str) -> None:
 def main() -> None:
     """Run every session in a process of its own and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default=engine_names()[0], choices=engine_names())
     parser.add_argument("--dtype", default="int16")
     parser.add_argument("--only", choices=SESSIONS)
     arguments = parser.parse_args()
     if arguments.only:
-        measure(arguments.only, arguments.dtype)
+        measure(arguments.only, arguments.dtype, arguments.engine)
         return
     print("| session | seconds of its last prompt | peak memory, volumes |\n|---|---|---|", flush=True)
     for name in SESSIONS:
-        subprocess.run([sys.executable, __file__, "--dtype", arguments.dtype, "--only", name], check=True)
+        options = ["--engine", arguments.engine, "--dtype", arguments.dtype, "--only", name]
+        subprocess.run([sys.executable, __file__, *options], check=True)
 
 
 if __name__ == "__main__":

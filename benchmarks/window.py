@@ -1,6 +1,6 @@
 """How long a prompt takes to be seen, and how long the window is blocked meanwhile, in a real napari window.
 
-    tools/with_display.sh python benchmarks/window.py [--rounds N] [--dtype int16]
+    tools/with_display.sh python benchmarks/window.py [--engine promptable] [--rounds N] [--dtype int16]
 
 The 256 x 256 x 128 volume of ``memory.py`` is prompted through the layers of the Prompt dock: a box, ten clicks of both
 signs, Accept and Undo, once on slices and once in 3-D. "To paint" is the time from the layer's event until a frame was
@@ -29,6 +29,7 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.canvas import remove_layers
 from voxelsmith.plugin.layers import from_ijk, layer_data
+from voxelsmith.segment.engine import engine_names
 
 TICK_MS = 5
 REST_S = 0.4
@@ -163,6 +164,7 @@ def report(view: str, rounds: list[dict[str, tuple[float, float]]]) -> None:
 def main() -> None:
     """Run and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default=engine_names()[0], choices=engine_names())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="int16")
     parser.add_argument("--views", type=int, nargs="+", default=[2, 3])
@@ -172,6 +174,7 @@ def main() -> None:
     data, options, _ = layer_data(volume)
     viewer.add_image(data, **options)
     _, dock = viewer.window.add_plugin_dock_widget("napari-voxelsmith", "Prompt")
+    dock.controller.choose_engine(arguments.engine)
     watch = Watch()
     watch.rest(2.0)
     print(f"Load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")

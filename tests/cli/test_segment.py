@@ -27,6 +27,7 @@ TRUTH = np.linalg.norm((INDEX - CENTRE) * SPACING, axis=-1) < 8
 ARRAY = (TRUTH * 100 + np.random.default_rng(0).normal(200, 10, SHAPE)).astype(np.int16)
 BOX = "7,5,5,21,19,11"
 CLICK = "14,12,8"
+FREE = ("--model", "training-free")
 
 
 def oblique_las():
@@ -126,20 +127,21 @@ def test_json_is_one_object(command, image, out):
     mask = mask_in(out)
     assert done.record["voxels"] == mask.sum()
     assert done.record["volume_ml"] == pytest.approx(mask.sum() * SPACING.prod() / 1000)
-    assert done.record["engine"] == "training-free"
-    assert done.record["threshold"] is done.record["probability"] is None
+    assert done.record["engine"] == "promptable"
+    assert (done.record["threshold"], done.record["probability"]) == (0.5, None)
     assert done.record["out"] == str(out)
     assert len(done.record["image_fingerprint"]) == 32
 
 
 def test_quiet_prints_nothing(command, image, out):
-    done = command("segment", image, "--out", out, "--box", BOX, "--quiet", "--device", "cuda")
+    done = command("segment", image, "--out", out, "--box", BOX, "--quiet", "--device", "cuda", *FREE)
     assert (done.status, done.out, done.err) == (0, "", "")
 
 
 def test_a_device_that_changes_nothing_is_said(command, image, out):
-    done = command("segment", image, "--out", out, "--box", BOX, "--device", "cuda", "--json")
+    done = command("segment", image, "--out", out, "--box", BOX, "--device", "cuda", "--json", *FREE)
     assert done.status == 0
+    assert done.record["threshold"] is done.record["probability"] is None
     assert "CPU" in done.err
     assert done.record["device"] == "cpu"
 
@@ -228,9 +230,10 @@ def test_colours_become_their_luminance_without_their_opacity():
     np.testing.assert_allclose(grey.array, 21.26, rtol=1e-5)
 
 
-def test_a_single_slice(command, nifti, out):
+@pytest.mark.parametrize("prompts", [["--box", "7,5,0,21,19,0"], ["--point", "14,12,0", *FREE]], ids=["box", "click"])
+def test_a_single_slice(command, nifti, out, prompts):
     flat = nifti(ARRAY[:, :, 8:9])
-    assert command("segment", flat, "--out", out, "--point", "14,12,0").status == 0
+    assert command("segment", flat, "--out", out, *prompts).status == 0
     assert dice(TRUTH[:, :, 8:9], mask_in(out)) > 0.9
 
 
@@ -265,9 +268,9 @@ def test_a_label_map_can_be_the_image(command, nifti, out):
         (["--box", BOX, "--device", "abacus"], "--device"),
         (["--box", BOX, "--frame", "one"], "--frame"),
         (["--shape", "round"], "--shape"),
-        (["--box", BOX, "--threshold", "0.4"], "'training-free' gives none"),
+        (["--box", BOX, "--threshold", "0.4", *FREE], "'training-free' gives none"),
         (["--box", BOX, "--threshold", "1.2"], "between 0 and 1"),
-        (["--box", BOX, "--probability", "map.nii.gz"], "'training-free' gives none"),
+        (["--box", BOX, "--probability", "map.nii.gz", *FREE], "'training-free' gives none"),
     ],
 )
 def test_wrong_use_is_told_and_nothing_is_written(refused, image, out, prompts, sentence):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import io
 import itertools
 import pickle
 import struct
@@ -16,12 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nifti_files import image, saved
 from scipy.spatial.transform import Rotation
 
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import FormatError, GeometryError, InputError, VoxelsmithError
-from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.io import nifti, read, read_labels, write
+from voxelsmith.core.volume import Volume
+from voxelsmith.io import nifti, read, write
 
 SIGNED_PERMUTATIONS = [
     np.eye(3)[:, list(p)] * signs
@@ -30,28 +30,6 @@ SIGNED_PERMUTATIONS = [
 ]
 TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 FIELDS = ["pixdim", "qform_code", "sform_code", "xyzt_units", "descrip", "intent_code", "intent_name", "aux_file"]
-
-
-def image(array=None, affine=None, cls=nib.Nifti1Image, **fields):
-    """A nibabel image with chosen header fields."""
-    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4) if array is None else array
-    out = cls(array, np.diag([2.0, 3.0, 4.0, 1.0]) if affine is None else affine, dtype=array.dtype)
-    for name, value in fields.items():
-        out.header[name] = value
-    return out
-
-
-def saved(path, img):
-    """Write an image without the repairs that nibabel makes while saving."""
-    stream = io.BytesIO()
-    header = img.header.copy()
-    header["vox_offset"] = 0
-    header.write_to(stream)
-    data = np.asarray(img.dataobj)
-    stream.write(data.astype(data.dtype.newbyteorder(header.endianness)).tobytes(order="F"))
-    payload = stream.getvalue()
-    path.write_bytes(gzip.compress(payload) if path.name.endswith(".gz") else payload)
-    return path
 
 
 def header_of(path):
@@ -378,29 +356,3 @@ class TestDamage:
         with warnings.catch_warnings(), contextlib.suppress(VoxelsmithError):
             warnings.simplefilter("ignore")
             assert isinstance(read(path), Volume)
-
-
-class TestReadLabels:
-    def test_takes_whole_numbers_stored_as_floats(self, tmp_path):
-        array = np.zeros((3, 3, 3), np.float32)
-        array[1, 1, 1] = 300
-        labels = read_labels(saved(tmp_path / "a.nii", image(array)))
-        assert labels.array.dtype == np.uint16
-        assert labels.values() == [300]
-
-    def test_takes_values_that_scaling_has_rounded(self, tmp_path):
-        array = np.zeros((3, 3, 3), np.int32)
-        array[1, 1, 1] = 2**31 - 1
-        path = saved(tmp_path / "mask.nii", image(array, scl_slope=2.0**-31, scl_inter=0))
-        assert read_labels(path).values() == [1]
-        assert isinstance(read(path), LabelVolume)
-
-    def test_takes_negative_ones(self, tmp_path):
-        labels = read_labels(saved(tmp_path / "a.nii", image(np.array([[[-1.0, 0, 2]]]))))
-        assert labels.array.dtype == np.int8
-        assert labels.values() == [-1, 2]
-
-    @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e300])
-    def test_refuses_anything_else(self, tmp_path, value):
-        with pytest.raises(InputError, match="Labels"):
-            read_labels(saved(tmp_path / "a.nii", image(np.array([[[0, value, 2.0]]]))))

@@ -64,7 +64,6 @@ class TestEveryWritableFormat:
         image = Volume(extremes("float32"), affine(Rotation.from_euler("xyz", (10, -25, 40), degrees=True).as_matrix()))
         back = read(write(image, tmp_path / f"scan{suffix}"))
         assert back.affine.allclose(image.affine)
-        assert back.affine.is_oblique
 
     @pytest.mark.parametrize("dtype", TYPES)
     def test_keeps_every_type(self, tmp_path, suffix, dtype):

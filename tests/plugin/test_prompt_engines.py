@@ -48,8 +48,8 @@ def test_engines_are_offered_the_first_choice_first(desk):
     infos, chosen = desk.view.set_engines.call_args.args
     assert [i.name for i in infos] == [
         "threshold",
-        "training-free",
         "promptable",
+        "training-free",
         "segvol",
         "segvol-official",
         "blob",

@@ -1,4 +1,4 @@
-"""The Prompt dock in a real napari window, driven by mouse and keyboard, with the engine that ships."""
+"""The Prompt dock in a real napari window, driven by mouse and keyboard, with the default engine."""
 
 import gc
 import weakref
@@ -204,18 +204,26 @@ def test_nothing_of_a_finished_session_stays_in_memory(window):
     assert session() is None
 
 
+def choose(window, title):
+    """Choose an engine as the user does."""
+    combo = window.dock.engine_part.combo
+    combo.setCurrentIndex(combo.findText(title))
+    combo.activated.emit(combo.currentIndex())
+    window.settle()
+    window.settle()
+
+
 def test_another_engine_a_threshold_and_probabilities_in_2d_and_3d(window):
     dock, layers = window.dock, window.viewer.layers
     dock.session_button.click()
     window.live.layers.layers["points"].add((12, 30, 20))
     window.settle()
+    assert "Promptable network" in dock.threshold_part.maker.text()
+    assert dock.threshold_part.slider.isEnabled()
+    choose(window, "Training-free random walk")
     assert "Training-free" in dock.threshold_part.maker.text()
     assert not dock.threshold_part.slider.isEnabled()
-    combo = dock.engine_part.combo
-    combo.setCurrentIndex(combo.findText("Gaussian blob"))
-    combo.activated.emit(combo.currentIndex())
-    window.settle()
-    window.settle()
+    choose(window, "Gaussian blob")
     assert "Gaussian blob" in dock.threshold_part.maker.text()
     dock.threshold_part.box.click()
     size = window.live.layers.mask.sum()

@@ -71,4 +71,4 @@ def test_missing_weights_are_one_click_away(window, qtbot):
     assert models.models.currentItem().text().startswith("SegVol")
     assert models.buttons["get"].isEnabled()
     assert not button.isVisible()
-    assert dock.controller.prompting.session.engine.name == "training-free"
+    assert dock.controller.prompting.session.engine.name == "promptable"

@@ -6,7 +6,8 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.prompts import ObjectPrompts
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.engine import PromptRequest, make_engine
+from voxelsmith.segment.engine import PromptRequest
+from voxelsmith.segment.training_free import TrainingFreeEngine
 
 
 def ball(shape, centre, radius_mm, spacing=(1, 1, 1)):
@@ -22,10 +23,10 @@ def noisy(mask, contrast=100.0, noise=20.0, seed=0, spacing=(1, 1, 1)):
 
 
 def answer(image, *prompts, engine=None):
-    """The segmentation of these prompts."""
-    return run_job((engine or make_engine()).segment(PromptRequest(image, ObjectPrompts(prompts))))
+    """The segmentation of these prompts, by the training-free engine unless there is another one."""
+    return run_job((engine or TrainingFreeEngine()).segment(PromptRequest(image, ObjectPrompts(prompts))))
 
 
 def mask_of(image, *prompts, engine=None):
-    """The mask of these prompts on the whole image."""
+    """The mask of these prompts on the whole image, by the same."""
     return answer(image, *prompts, engine=engine).on_grid()

@@ -124,7 +124,7 @@ def test_a_threshold_lies_between_0_and_1(session, value):
 
 
 def test_masks_without_probabilities_have_no_threshold(image):
-    session = PromptSession()
+    session = PromptSession(TrainingFreeEngine())
     session.set_image(image)
     session.prompt(Box((9, 9, 7), (31, 21, 17)))
     assert session.probability() is None

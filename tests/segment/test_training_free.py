@@ -11,7 +11,8 @@ from voxelsmith.core.metrics import dice
 from voxelsmith.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, Scribble, TextPrompt
 from voxelsmith.core.resample import reorient
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.engine import PromptRequest, check_request, engine_names, make_engine
+from voxelsmith.segment.engine import PromptRequest, check_request
+from voxelsmith.segment.training_free import TrainingFreeEngine
 
 SHAPE, CENTRE = (40, 44, 36), (20, 22, 18)
 TRUTH = ball(SHAPE, CENTRE, 11)
@@ -247,10 +248,4 @@ def test_the_answer_names_its_request_and_engine():
     found = answer(IMAGE, BOX)
     assert found.engine == "training-free"
     assert found.mask.shape == found.box.shape
-    assert check_request(request, make_engine()) is None
-
-
-def test_engines_are_made_by_name():
-    assert make_engine().name == engine_names()[0]
-    with pytest.raises(InputError, match="no prompt engine 'magic'; choose one of training-free"):
-        make_engine("magic")
+    assert check_request(request, TrainingFreeEngine()) is None

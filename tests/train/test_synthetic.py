@@ -9,7 +9,7 @@ from voxelsmith.train import shapes, vessels
 from voxelsmith.train.appearance import _MODALITIES, Tissues, render
 from voxelsmith.train.canvas import Canvas
 from voxelsmith.train.sample import Annotated
-from voxelsmith.train.scene import MAX_VOXELS, random_grid, random_labels, random_scene
+from voxelsmith.train.scene import MAX_VOXELS, random_grid, random_scene
 from voxelsmith.train.synthetic import synthetic_sample
 
 
@@ -134,7 +134,7 @@ def test_a_scene_hides_tissues_that_its_image_shows():
 
 
 def test_random_labels_fit_the_grid():
-    labels = random_labels(np.random.default_rng(2), (30, 40, 50), (2, 1, 1))
+    labels = random_scene(np.random.default_rng(2), (30, 40, 50), (2, 1, 1)).labels
     assert labels.shape == (30, 40, 50)
     assert labels.any()
 

@@ -35,6 +35,7 @@ from voxelsmith.segment.engine import (
     engine_names,
     make_engine,
 )
+from voxelsmith.segment.network import device_type
 from voxelsmith.segment.session import USUAL_THRESHOLD
 
 
@@ -46,7 +47,9 @@ def segment(
     negative_point: Annotated[list[str] | None, typer.Option(help="i,j,k of a point outside the object.")] = None,
     text: Annotated[str | None, typer.Option(help="Name of the object, for models that read text.")] = None,
     init: Annotated[Path | None, typer.Option(help="A mask on the image's grid to start from.")] = None,
-    model: Annotated[str | None, typer.Option(help=f"Engine: {', '.join(engine_names())}.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Engine: {', '.join(engine_names())} (default: the first).")
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Where probabilities are cut, between 0 and 1.")] = USUAL_THRESHOLD,
     probability: Annotated[
         Path | None, typer.Option(help="Probability map to write, float32, of engines that give it.")
@@ -63,12 +66,7 @@ def segment(
 ) -> None:
     """Segment one object from a box, points, a word or an earlier mask."""
     info = engine_info(model)
-    place = "cpu"
-    if info.learned:
-        from voxelsmith.models.device import pick_device
-
-        place = pick_device(device.value).type
-    else:
+    if not info.learned:
         note_device(device, quiet=quiet)
     check_threshold(threshold)
     if probability is not None and probability.resolve() == out.resolve():
@@ -85,6 +83,7 @@ def segment(
     prompts += [_point(text, False, to_voxels) for text in negative_point or ()]
     if text is not None:
         prompts.append(TextPrompt(text))
+    place = device_type(device.value) if info.learned else "cpu"
     engine = make_engine(info.name, device.value)
     request = PromptRequest(volume, ObjectPrompts(tuple(prompts)))
     with progress_bar("Segmenting", quiet=quiet or as_json) as show:

@@ -117,11 +117,6 @@ class Affine:
         return "".join(_CODES[world][int(direction[world, voxel] > 0)] for voxel, world in enumerate(self.closest_axes))
 
     @property
-    def is_oblique(self) -> bool:
-        """Whether any voxel axis departs from the anatomical axes (by more than a rounding error)."""
-        return bool(np.sort(np.abs(self.direction), axis=0)[:2].max() > 1e-4)
-
-    @property
     def is_sheared(self) -> bool:
         """Whether the voxel axes depart from right angles (by more than a rounding error)."""
         direction = self.direction

@@ -248,14 +248,6 @@ _ENGINES = {
     info.name: info
     for info in (
         EngineInfo(
-            name="training-free",
-            title="Training-free random walk",
-            good_at="Anything that its brightness or its edges set apart; knows no anatomy.",
-            licence="BSD-3-Clause",
-            speed="0.06 s a prompt on two CPU cores",
-            where="voxelsmith.segment.training_free:TrainingFreeEngine",
-        ),
-        EngineInfo(
             name="promptable",
             title="Promptable network",
             good_at="Tumours, nuclei and brain structures from a box; knows few organs of the body.",
@@ -263,6 +255,14 @@ _ENGINES = {
             speed="0.02 s a click on two CPU cores, 0.6 s on large organs",
             where="voxelsmith.segment.promptable:PromptableEngine",
             learned=True,
+        ),
+        EngineInfo(
+            name="training-free",
+            title="Training-free random walk",
+            good_at="Anything that its brightness or its edges set apart; knows no anatomy.",
+            licence="BSD-3-Clause",
+            speed="0.06 s a prompt on two CPU cores",
+            where="voxelsmith.segment.training_free:TrainingFreeEngine",
         ),
         EngineInfo(
             name="segvol",

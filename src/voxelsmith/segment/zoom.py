@@ -21,7 +21,7 @@ _SLAB_VOXELS = 1 << 17
 _PRESENT = 1e-3
 
 
-def _area_weights(fine: int, coarse: int) -> FloatArray:
+def area_weights(fine: int, coarse: int) -> FloatArray:
     """Matrix (coarse, fine): the share of each fine voxel in the mean over a coarse one."""
     edges = np.linspace(0, fine, coarse + 1)
     left = np.arange(fine)
@@ -30,7 +30,7 @@ def _area_weights(fine: int, coarse: int) -> FloatArray:
     return weights
 
 
-def _linear_weights(fine: int, coarse: int) -> FloatArray:
+def linear_weights(fine: int, coarse: int) -> FloatArray:
     """Matrix (fine, coarse): linear interpolation at the centres of the fine voxels, constant beyond the ends."""
     at = np.clip((np.arange(fine) + 0.5) * (coarse / fine) - 0.5, 0, coarse - 1)
     low = np.minimum(np.floor(at).astype(int), max(coarse - 2, 0))
@@ -114,12 +114,12 @@ class Region:
         """
         if self.is_full:
             return as_float32(crop)
-        w0, w1, w2 = (_area_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
+        w0, w1, w2 = (area_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
         out, missing = np.zeros(self.grid, dtype=np.float32), np.zeros(self.grid, dtype=np.float32)
+        always_finite = crop.dtype.kind in "iub"
         for part in _slabs(self.box.shape, self.box.shape[1] * self.box.shape[2]):
             slab = as_float32(crop[part])
-            bad = ~np.isfinite(slab)
-            if bad.any():
+            if not always_finite and (bad := ~np.isfinite(slab)).any():
                 slab[bad] = 0
                 missing += np.tensordot(w0[:, part], np.matmul(w1, bad.astype(np.float32) @ w2.T), axes=1)
             out += np.tensordot(w0[:, part], np.matmul(w1, slab @ w2.T), axes=1)
@@ -133,7 +133,7 @@ class Region:
         if self.is_full:
             yield slice(0, self.box.shape[0]), working
             return
-        w0, w1, w2 = (_linear_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
+        w0, w1, w2 = (linear_weights(f, c) for f, c in zip(self.box.shape, self.grid, strict=True))
         for part in _slabs(self.box.shape, self.box.shape[1] * self.box.shape[2]):
             used = np.flatnonzero(w0[part].any(axis=0))
             near = slice(int(used[0]), int(used[-1]) + 1)

@@ -59,8 +59,8 @@ class Scene:
     labels: npt.NDArray[np.int16]
 
 
-def random_grid(rng: np.random.Generator, largest: int = MAX_VOXELS) -> tuple[Grid, Vector]:
-    """A grid of 24 to 96 voxels an axis and at most ``largest`` in all, and its spacing in millimetres.
+def random_grid(rng: np.random.Generator) -> tuple[Grid, Vector]:
+    """A grid of 24 to 96 voxels an axis and at most :data:`MAX_VOXELS` in all, and its spacing in millimetres.
 
     Half of the grids are isotropic; in the others one random axis has slices up to six times as far apart, and fewer.
     """
@@ -70,7 +70,7 @@ def random_grid(rng: np.random.Generator, largest: int = MAX_VOXELS) -> tuple[Gr
         axis, ratio = rng.integers(3), shapes.log_uniform(rng, 1.3, 6)
         spacing[axis] *= ratio
         counts[axis] = max(24, counts[axis] / np.sqrt(ratio))
-    counts *= min(1.0, (largest / float(np.prod(counts))) ** (1 / 3))
+    counts *= min(1.0, (MAX_VOXELS / float(np.prod(counts))) ** (1 / 3))
     i, j, k = np.clip(np.floor(counts), 24, 96).astype(int).tolist()
     return (i, j, k), spacing
 
@@ -86,11 +86,6 @@ def random_scene(rng: np.random.Generator, grid: Grid, spacing: npt.ArrayLike) -
         labels = _annotate(rng, canvas)
         if labels.any():
             return Scene(canvas.tissues, np.array(canvas.classes, dtype=np.int16), labels)
-
-
-def random_labels(rng: np.random.Generator, grid: Grid, spacing: npt.ArrayLike) -> npt.NDArray[np.int16]:
-    """The annotated objects of a random scene alone."""
-    return random_scene(rng, grid, spacing).labels
 
 
 def _annotate(rng: np.random.Generator, canvas: Canvas) -> npt.NDArray[np.int16]:

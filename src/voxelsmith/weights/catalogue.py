@@ -15,13 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voxelsmith.core.errors import FormatError
+from voxelsmith.weights.description import NAME, REINSTALL, SHA256, Description, is_text
 
 CATALOGUE = Path(__file__).with_name("zoo.toml")
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FILE = re.compile(r"[\w-][\w.-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_REINSTALL = "reinstall napari-voxelsmith."
 
 
 @dataclass(frozen=True)
@@ -54,51 +52,30 @@ class ZooFile:
         return self.bytes or self.about or 0
 
     def __post_init__(self) -> None:
-        texts = {"name": (self.name, _FILE), "sha256": (self.sha256 or "0" * 64, _SHA256)}
+        texts = {"name": (self.name, _FILE), "sha256": (self.sha256 or "0" * 64, SHA256)}
         for what, (value, pattern) in texts.items():
             if not isinstance(value, str) or not pattern.fullmatch(value):
-                raise FormatError(f"The weights catalogue has {value!r} as {what} of a file; {_REINSTALL}")
+                raise FormatError(f"The weights catalogue has {value!r} as {what} of a file; {REINSTALL}")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise FormatError(f"The weights catalogue has {self.url!r} as url of {self.name!r}; {_REINSTALL}")
+            raise FormatError(f"The weights catalogue has {self.url!r} as url of {self.name!r}; {REINSTALL}")
         if (self.bytes is None) == (self.about is None) or type(self.size) is not int or self.size <= 0:
-            raise FormatError(f"The weights catalogue needs either bytes or about for {self.name!r}; {_REINSTALL}")
+            raise FormatError(f"The weights catalogue needs either bytes or about for {self.name!r}; {REINSTALL}")
 
 
-@dataclass(frozen=True)
-class ZooEntry:
+@dataclass(frozen=True, kw_only=True)
+class ZooEntry(Description):
     """One set of weights that can be fetched.
 
     Parameters
     ----------
-    name
-        How programs ask for it: lower-case letters, digits and hyphens.
-    title
-        What the user reads.
     files
         What belongs to it; the first one is the network.
-    licence
-        Under which terms the weights are, in a sentence.
-    source
-        The page that offers them.
-    citation
-        What a paper that uses them should cite.
-    good_at
-        One sentence: what the model is good at, and what not.
-    trained_on
-        The training data, in a sentence.
     modalities
         What it was made for, such as CT.
     """
 
-    name: str
-    title: str
     files: tuple[ZooFile, ...]
-    licence: str
-    source: str
-    citation: str
-    good_at: str
-    trained_on: str
     modalities: tuple[str, ...]
 
     @property
@@ -118,7 +95,7 @@ def entries() -> list[ZooEntry]:
     try:
         document = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FormatError(f"The weights catalogue {CATALOGUE} cannot be read ({error}); {_REINSTALL}") from error
+        raise FormatError(f"The weights catalogue {CATALOGUE} cannot be read ({error}); {REINSTALL}") from error
     return parse(document)
 
 
@@ -127,7 +104,7 @@ def parse(document: dict[str, Any]) -> list[ZooEntry]:
     found = [_entry(record) for record in document.get("weights", [])]
     names = [entry.name for entry in found]
     if len(set(names)) < len(names):
-        raise FormatError(f"The weights catalogue uses a name twice among {', '.join(names)}; {_REINSTALL}")
+        raise FormatError(f"The weights catalogue uses a name twice among {', '.join(names)}; {REINSTALL}")
     return found
 
 
@@ -136,21 +113,19 @@ def _entry(record: dict[str, Any]) -> ZooEntry:
     if set(record) != wanted:
         raise FormatError(
             f"An entry of the weights catalogue needs {', '.join(sorted(wanted))}; it has "
-            f"{', '.join(sorted(record))}; {_REINSTALL}"
+            f"{', '.join(sorted(record))}; {REINSTALL}"
         )
     for key in wanted - {"files", "modalities"}:
-        if not isinstance(record[key], str) or not record[key].strip():
-            raise FormatError(f"The weights catalogue has {record[key]!r} as {key}; {_REINSTALL}")
-    if not _NAME.fullmatch(record["name"]):
-        raise FormatError(f"The weights catalogue has {record['name']!r} as name; {_REINSTALL}")
+        if not is_text(record[key]):
+            raise FormatError(f"The weights catalogue has {record[key]!r} as {key}; {REINSTALL}")
+    if not NAME.fullmatch(record["name"]):
+        raise FormatError(f"The weights catalogue has {record['name']!r} as name; {REINSTALL}")
     try:
         files = tuple(ZooFile(**file) for file in record["files"])
     except TypeError as error:
         raise FormatError(
-            f"A file of {record['name']!r} in the weights catalogue is wrong ({error}); {_REINSTALL}"
+            f"A file of {record['name']!r} in the weights catalogue is wrong ({error}); {REINSTALL}"
         ) from error
     if not files or len({file.name for file in files}) < len(files):
-        raise FormatError(
-            f"The weights catalogue needs files with different names for {record['name']!r}; {_REINSTALL}"
-        )
+        raise FormatError(f"The weights catalogue needs files with different names for {record['name']!r}; {REINSTALL}")
     return ZooEntry(**{**record, "files": files, "modalities": tuple(record["modalities"])})

@@ -13,19 +13,18 @@ from typing import Literal
 from voxelsmith.core.errors import ModelUnavailableError
 from voxelsmith.weights import cache, catalogue, manifest, store
 from voxelsmith.weights.catalogue import ZooEntry, ZooFile
+from voxelsmith.weights.description import Description
 from voxelsmith.weights.download import part_of
 
 State = Literal["shipped", "missing", "installed", "not installed"]
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, kw_only=True)
+class Model(Description):
     """What is known of a network, and whether it is here.
 
     Parameters
     ----------
-    name, title, licence, source, citation, good_at, trained_on
-        As in :class:`~voxelsmith.weights.catalogue.ZooEntry`.
     modalities
         What it was made for; empty if the card tells it.
     bytes
@@ -42,14 +41,7 @@ class Model:
         Bytes of a download that was not finished.
     """
 
-    name: str
-    title: str
-    licence: str
-    source: str
-    citation: str
-    good_at: str
-    trained_on: str
-    modalities: tuple[str, ...]
+    modalities: tuple[str, ...] = ()
     bytes: int
     exact: bool
     state: State
@@ -116,19 +108,12 @@ def _shipped(each: manifest.WeightsEntry) -> Model:
     except ModelUnavailableError:
         path = None
     return Model(
-        each.name,
-        each.title,
-        each.licence,
-        each.source,
-        each.citation,
-        each.good_at,
-        each.trained_on,
-        (),
-        each.bytes,
-        True,
-        "missing" if path is None else "shipped",
-        path,
-        () if path else (each.file,),
+        **each.described(),
+        bytes=each.bytes,
+        exact=True,
+        state="missing" if path is None else "shipped",
+        path=path,
+        lacking=() if path else (each.file,),
     )
 
 
@@ -139,18 +124,12 @@ def _fetchable(each: ZooEntry) -> Model:
     lacking = tuple(name for name, path in paths.items() if path is None)
     parts = [part_of(cache.entry_folder(each.name) / name) for name in lacking]
     return Model(
-        each.name,
-        each.title,
-        each.licence,
-        each.source,
-        each.citation,
-        each.good_at,
-        each.trained_on,
-        each.modalities,
-        each.size if lacking else sum(here),
-        not lacking,
-        "not installed" if network is None else "installed",
-        network,
-        lacking,
-        sum(part.stat().st_size for part in parts if part.is_file()),
+        **each.described(),
+        modalities=each.modalities,
+        bytes=each.size if lacking else sum(here),
+        exact=not lacking,
+        state="not installed" if network is None else "installed",
+        path=network,
+        lacking=lacking,
+        fetched=sum(part.stat().st_size for part in parts if part.is_file()),
     )

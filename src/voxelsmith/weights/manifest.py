@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from voxelsmith.core.errors import FormatError, ModelUnavailableError
+from voxelsmith.weights.description import NAME, REINSTALL, SHA256, Description, is_text
 
 MANIFEST = Path(__file__).with_name("manifest.json")
 MAX_BYTES = 16 * 2**20
@@ -28,53 +29,31 @@ CARD_HEADINGS = (
     "Licence",
 )
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FILE = re.compile(r"[\w-][\w.-]*\.safetensors")
 _CARD = re.compile(r"[\w-][\w.-]*\.md")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PATTERNS = {"name": NAME, "file": _FILE, "card": _CARD, "sha256": SHA256}
 
 
-@dataclass(frozen=True)
-class WeightsEntry:
-    """One set of weights.
+@dataclass(frozen=True, kw_only=True)
+class WeightsEntry(Description):
+    """One set of weights that ships.
 
     Parameters
     ----------
-    name
-        How programs ask for it: lower-case letters, digits and hyphens.
-    title
-        What the user reads.
     file
         Name of the safetensors file, without a folder.
     bytes
         Size of the file, at most 16 MiB.
     sha256
         Digest of the file, 64 lower-case hexadecimal digits.
-    licence
-        Licence of the weights.
-    source
-        Who trained them, or where they come from.
-    citation
-        What a paper that uses them should cite.
     card
         Name of the model card, a Markdown file in the folder of the weights.
-    good_at
-        One sentence: what the model is good at, and what not.
-    trained_on
-        The training data, in a sentence.
     """
 
-    name: str
-    title: str
     file: str
     bytes: int
     sha256: str
-    licence: str
-    source: str
-    citation: str
     card: str
-    good_at: str
-    trained_on: str
 
 
 def entries() -> list[WeightsEntry]:
@@ -88,7 +67,7 @@ def entries() -> list[WeightsEntry]:
     try:
         records = json.loads(MANIFEST.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FormatError(f"The weights manifest {MANIFEST} cannot be read ({error}); {_REINSTALL}") from error
+        raise FormatError(f"The weights manifest {MANIFEST} cannot be read ({error}); {REINSTALL}") from error
     return parse(records)
 
 
@@ -112,34 +91,28 @@ def entry(name: str) -> WeightsEntry:
 def parse(records: Any) -> list[WeightsEntry]:
     """Entries from what the JSON file holds; FormatError if it breaks the schema."""
     if not isinstance(records, list):
-        raise FormatError(f"The weights manifest must be a list of entries, got {type(records).__name__}; {_REINSTALL}")
+        raise FormatError(f"The weights manifest must be a list of entries, got {type(records).__name__}; {REINSTALL}")
     found = [_entry(record) for record in records]
     for what in ("name", "file", "card"):
         values = [getattr(e, what) for e in found]
         twice = sorted({v for v in values if values.count(v) > 1})
         if twice:
-            raise FormatError(f"The weights manifest uses the {what} {twice[0]!r} twice; {_REINSTALL}")
+            raise FormatError(f"The weights manifest uses the {what} {twice[0]!r} twice; {REINSTALL}")
     return found
-
-
-_REINSTALL = "reinstall napari-voxelsmith."
 
 
 def _entry(record: Any) -> WeightsEntry:
     wanted = [f.name for f in fields(WeightsEntry)]
     if not isinstance(record, dict) or set(record) != set(wanted):
         got = ", ".join(map(str, record)) if isinstance(record, dict) else type(record).__name__
-        raise FormatError(f"An entry of the weights manifest needs {', '.join(wanted)}; it has {got}; {_REINSTALL}")
+        raise FormatError(f"An entry of the weights manifest needs {', '.join(wanted)}; it has {got}; {REINSTALL}")
     for key, value in record.items():
         if not _is_valid(key, value):
-            raise FormatError(f"The weights manifest has {value!r} as {key} of {record['name']!r}; {_REINSTALL}")
+            raise FormatError(f"The weights manifest has {value!r} as {key} of {record['name']!r}; {REINSTALL}")
     return WeightsEntry(**record)
 
 
 def _is_valid(key: str, value: Any) -> bool:
     if key == "bytes":
         return type(value) is int and 0 < value <= MAX_BYTES
-    if not isinstance(value, str) or not value.strip():
-        return False
-    pattern = {"name": _NAME, "file": _FILE, "card": _CARD, "sha256": _SHA256}.get(key)
-    return pattern is None or pattern.fullmatch(value) is not None
+    return is_text(value) and (key not in _PATTERNS or _PATTERNS[key].fullmatch(value) is not None)

@@ -155,7 +155,7 @@ def verify(name: str) -> Job[Path]:
     ModelUnavailableError
         If the network is not here, or a file is damaged, exchanged, or has nothing to be compared with.
     """
-    if name in {each.name for each in manifest.entries()}:
+    if _ships(name):
         return _verify_shipped(name)
     return _verify(entry(name))
 
@@ -175,7 +175,7 @@ def remove(name: str) -> int:
     ResourceError
         If another program is at it, or the files cannot be deleted.
     """
-    if name in {each.name for each in manifest.entries()}:
+    if _ships(name):
         raise InputError(
             f"The weights {name!r} ship with napari-voxelsmith and stay; only fetched ones can be removed."
         )
@@ -196,6 +196,10 @@ def remove(name: str) -> int:
         except OSError as error:
             raise cache.refusal(error, place) from error
     return freed
+
+
+def _ships(name: str) -> bool:
+    return any(each.name == name for each in manifest.entries())
 
 
 def _traces(name: str, file: ZooFile) -> Iterator[Path]:

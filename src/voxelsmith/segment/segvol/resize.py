@@ -1,7 +1,8 @@
 """Resizing: between a crop of the image and the network's view of it.
 
 Owns the two published ways to pick the nearest voxel, and the smooth way back that the default zoom-in uses. All work
-axis by axis on arrays (d, h, w), with voxel centres at the middle of voxels.
+axis by axis on arrays (d, h, w), with voxel centres at the middle of voxels. The smooth way weighs as
+:class:`voxelsmith.segment.zoom.Region` does, whose grid is never finer than its box, as a view may be along some axes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from voxelsmith.core.prompts import Box, Grid
 from voxelsmith.segment.segvol.network import VIEW
-from voxelsmith.segment.zoom import FloatArray
+from voxelsmith.segment.zoom import FloatArray, area_weights, linear_weights
 
 
 def nearest_exact(count: int, wanted: int) -> npt.NDArray[np.intp]:
@@ -44,9 +45,9 @@ def spread_out(view: FloatArray, shape: Grid) -> FloatArray:
     return view[np.ix_(*map(nearest, view.shape, shape))]
 
 
-def covered(part: Box, shape: Grid, view: Grid = VIEW) -> Box:
-    """The voxels of a crop of this shape that a box of view voxels touches."""
-    scale = np.array(shape) / view
+def covered(part: Box, shape: Grid) -> Box:
+    """The voxels of a crop of this shape that a box of voxels of the network's view touches."""
+    scale = np.array(shape) / VIEW
     lo = np.floor(np.array(part.lo) * scale).astype(int)
     hi = np.ceil((np.array(part.hi) + 1) * scale).astype(int) - 1
     return Box(tuple(lo.tolist()), tuple(np.minimum(hi, np.array(shape) - 1).tolist()))
@@ -71,32 +72,15 @@ def smooth(view: FloatArray, shape: Grid, part: Box) -> FloatArray:
     """
     out = view
     for axis in range(3):
-        out = _along(out, axis, shape[axis], part.lo[axis], part.hi[axis] + 1)
+        out = _along(out, axis, shape[axis], slice(part.lo[axis], part.hi[axis] + 1))
     return out
 
 
-def _along(values: FloatArray, axis: int, count: int, start: int, stop: int) -> FloatArray:
+def _along(values: FloatArray, axis: int, count: int, wanted: slice) -> FloatArray:
+    """The wanted ones of ``count`` voxels, over which the values along an axis are stretched."""
     own = values.shape[axis]
-    index = np.arange(start, stop)
-    if own == count:
-        return np.take(values, index, axis)
-    if own > count:
-        return _averaged(values, axis, index * own / count, (index + 1) * own / count)
-    at = np.clip((index + 0.5) * own / count - 0.5, 0, own - 1)
-    low = np.minimum(np.floor(at).astype(np.intp), max(own - 2, 0))
-    share = np.expand_dims((at - low).astype(np.float32), [a for a in range(3) if a != axis])
-    out: FloatArray = np.take(values, low, axis)
-    out += share * (np.take(values, np.minimum(low + 1, own - 1), axis) - out)
-    return out
-
-
-def _averaged(
-    values: FloatArray, axis: int, left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]
-) -> FloatArray:
-    """The mean over each interval along an axis, voxels that are covered in part counted in part."""
-    voxel = np.arange(values.shape[axis])
-    shared = np.minimum(right[:, None], voxel + 1) - np.maximum(left[:, None], voxel)
-    weights = (np.clip(shared, 0, None) / (right - left)[:, None]).astype(np.float32)
-    mean: FloatArray = np.tensordot(weights, values, axes=(1, axis))
-    moved: FloatArray = np.moveaxis(mean, 0, axis)
-    return moved
+    weights = (area_weights(own, count) if own > count else linear_weights(count, own))[wanted]
+    near = np.flatnonzero(weights.any(axis=0))
+    used = slice(int(near[0]), int(near[-1]) + 1)
+    mixed: FloatArray = np.tensordot(values.take(range(own)[used], axis), weights[:, used], axes=(axis, 1))
+    return np.moveaxis(mixed, -1, axis)

@@ -74,7 +74,7 @@ def image_source(layer: Image, frame: int = 0) -> Source:
     size = math.prod(array.shape) * array.dtype.itemsize
     if not source.in_memory and size > _LARGEST_LOAD:
         raise ResourceError(
-            f"Prompting loads an image that is read piece by piece, at most {_LARGEST_LOAD / 1e9:.1f} GB of it, but "
+            f"An image that is read piece by piece is loaded if it has at most {_LARGEST_LOAD / 1e9:.1f} GB, but "
             f"{volume.name!r} has {size / 1e9:.1f} GB; crop it or open it at a lower resolution."
         )
     return source
