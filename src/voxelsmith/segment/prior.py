@@ -1,0 +1,102 @@
+"""The shape prior: what the painted outlines say about the slices between them, and how far to trust it.
+
+Owns the interpolated signed distances of each class, the same with the painted slice itself left out (so that a
+classifier sees how wrong interpolation is), and the log-odds that fade with the distance from the nearest painted
+slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from voxelsmith.segment.interpolation import interpolate, signed_distance
+from voxelsmith.segment.zoom import FloatArray
+
+_REACH_SHARE = 0.6
+_REACH_PIXELS = 3.0
+_CLIP_MM = 30.0
+
+
+class Prior:
+    """Interpolated shapes on a working grid with the slices first.
+
+    Parameters
+    ----------
+    labels : integer array, shape (N, A, B)
+        Label value of each painted voxel.
+    values
+        Label values of the C classes.
+    complete
+        For each class, the rows in which all of it was painted; a class with none has no prior.
+    spacing
+        Size of a working voxel along N, A and B in millimetres.
+    width
+        Distance from the outline, in pixels, at which its odds are e to one in a painted slice.
+    fading
+        Millimetres by which that grows for each millimetre from the nearest painted slice.
+    """
+
+    def __init__(
+        self,
+        labels: npt.NDArray[np.integer[Any]],
+        values: Sequence[int],
+        complete: Sequence[Sequence[int]],
+        spacing: Sequence[float],
+        width: float,
+        fading: float,
+    ) -> None:
+        rows = range(len(labels))
+        shape = (len(values), *labels.shape)
+        self.distance = np.zeros(shape, dtype=np.float32)
+        self.held_out = self.distance
+        self._wide = np.ones((len(values), len(labels)), dtype=np.float32)
+        self._reach = np.full((len(values), len(labels)), np.inf, dtype=np.float32)
+        self.known = np.array([bool(drawn) for drawn in complete])
+        # A class painted in one slice has no shape left when that slice is left out.
+        self.can_hold_out = bool(self.known.any()) and all(len(drawn) != 1 for drawn in complete)
+        thickness, pixel = spacing[0], min(spacing[1:])
+        if self.can_hold_out:
+            self.held_out = self.distance.copy()
+        for channel, (value, painted) in enumerate(zip(values, complete, strict=True)):
+            if not painted:
+                continue
+            outlines = {row: signed_distance(labels[row] == value, spacing[1:]) for row in painted}
+            self.distance[channel] = interpolate(outlines, rows, thickness)
+            if self.can_hold_out:
+                self.held_out[channel] = self.distance[channel]
+            for row in painted if self.can_hold_out else ():
+                others = {r: d for r, d in outlines.items() if r != row}
+                self.held_out[channel, row] = interpolate(others, [row], thickness)[0]
+            area = max(int((labels[row] == value).sum()) for row in painted) * spacing[1] * spacing[2]
+            gap = np.abs(np.subtract.outer(np.array(painted), np.arange(len(labels)))).min(axis=0) * thickness
+            self._wide[channel] = width * pixel + fading * gap
+            self._reach[channel] = max(_REACH_SHARE * np.sqrt(area / np.pi), _REACH_PIXELS * pixel) + gap
+
+    def near(self, row: int, times: float = 1.0) -> npt.NDArray[np.bool_]:
+        """Pixels of a row that may belong to a class: those within its reach, which grows with the gap."""
+        limit = -times * self._reach[:, row, None, None]
+        return np.asarray((self.distance[:, row] > limit).any(axis=0))
+
+    def feature(self, row: int, pixels: npt.NDArray[np.bool_], held_out: bool) -> FloatArray:
+        """Distances of some pixels of a row to each class, clipped; shape (number of pixels, C)."""
+        source = self.held_out if held_out else self.distance
+        clipped: FloatArray = np.clip(source[:, row][:, pixels], -_CLIP_MM, _CLIP_MM).T
+        return clipped
+
+    def log_odds(self, row: int, pixels: npt.NDArray[np.bool_]) -> FloatArray:
+        """What the prior adds to the log-probabilities of background and classes; shape (number of pixels, 1 + C)."""
+        towards = (self.distance[:, row][:, pixels] / (2 * self._wide[:, row, None])).T
+        background = -towards[:, self.known].max(axis=1, initial=-np.inf, keepdims=True) if self.known.any() else None
+        if background is None:
+            return np.zeros((len(towards), 1 + towards.shape[1]), dtype=np.float32)
+        return np.concatenate([background, towards], axis=1)
+
+    def interpolated(self, row: int) -> npt.NDArray[np.intp]:
+        """Channel + 1 of the class that shapes alone give each pixel of a row, 0 for background; shape (A, B)."""
+        best: npt.NDArray[np.intp] = np.argmax(self.distance[:, row], axis=0)
+        inside = self.distance[:, row].max(axis=0) > 0
+        return np.where(inside, best + 1, 0)
