@@ -1,0 +1,153 @@
+"""Placement: where each voxel of an annotated volume lies in the query, roughly.
+
+Owns the ways to find out: a registration, and the matching of slices with the body's outline in the plane.
+The position prior of prototypes is built on it, so a few millimetres of error do not matter. Places are millimetres
+along the query's own array axes, from its first voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from voxelsmith.core.affine import Affine, FloatArray
+from voxelsmith.core.progress import Job
+from voxelsmith.core.transform import Transform
+from voxelsmith.register.affine import align
+from voxelsmith.register.measures import likeness
+from voxelsmith.register.pipeline import register
+from voxelsmith.register.preparation import prepare
+from voxelsmith.register.presets import preset
+from voxelsmith.register.request import AffineSettings, RegistrationRequest
+from voxelsmith.segment import slice_matching
+from voxelsmith.segment.common_grid import Sliced, index_mm
+from voxelsmith.segment.encoders import unit_range
+
+How: TypeAlias = Literal["auto", "affine", "deformable", "slices"]
+
+# An affine map of 12 numbers needs this many voxels along each axis to be found.
+_LEAST_SIDE = 8
+_ALIKE = 0.5
+# People differ in size by less than this factor; a map that stretches more has gone wrong.
+_STRETCH = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a support volume lies in the query.
+
+    Parameters
+    ----------
+    how
+        How it was found: "affine", "deformable", "slices", or "range" where the user gave it.
+    to_query
+        From voxel indices of the support on the common grid, shape (..., 3), to places, of the same shape.
+    alike
+        Correlation of the images after a registration, -1 to 1; NaN otherwise.
+    """
+
+    how: Literal["affine", "deformable", "slices", "range"]
+    to_query: Callable[[FloatArray], FloatArray]
+    alike: float = float("nan")
+
+
+def place(
+    query: Sliced, support: Sliced, how: How = "auto", known_range: tuple[int, int] | None = None
+) -> Job[Placement]:
+    """Find the placement.
+
+    Parameters
+    ----------
+    query, support
+        On the common grid.
+    how
+        "affine", "deformable", "slices", or "auto": affine where the images become alike by it. Slices are matched
+        where an affine map goes wrong or, by "auto", the images are too small for one.
+    known_range
+        First and last slice of the query in which the classes lie, if the user says so; it wins over "auto".
+
+    Raises
+    ------
+    InputError
+        If the range lies outside the query.
+    """
+    if how == "deformable":
+        return (yield from _by_deformation(query, support))
+    if known_range is None and how != "slices":
+        small = min(*query.image.grid, *support.image.grid) < _LEAST_SIDE
+        if how == "affine" or not small:
+            found = yield from _by_registration(query, support)
+            if found is not None and (how == "affine" or found.alike >= _ALIKE):
+                return found
+    return _by_slices(query, support, known_range)
+
+
+def _by_registration(query: Sliced, support: Sliced) -> Job[Placement | None]:
+    """By an affine map; None if it makes the support much larger or smaller."""
+    fixed, moving = prepare(query.image), prepare(support.image)
+    found = yield from align(fixed, moving, AffineSettings())
+    stretch = np.linalg.svd(found.matrix[:3, :3], compute_uv=False)
+    if stretch.max() > _STRETCH or stretch.min() < 1 / _STRETCH:
+        return None
+    alike = likeness(fixed, moving, Transform(found.matrix), "correlation")
+    chain = index_mm(query.image) @ Affine(found.matrix).inverse() @ support.image.affine
+    return Placement("affine", chain.apply, alike)
+
+
+def _by_deformation(query: Sliced, support: Sliced) -> Job[Placement]:
+    settings = preset("same-modality", query.image)
+    found = yield from register(RegistrationRequest(query.image, support.image, settings=settings))
+    back, _ = found.inverse()
+    to_index, from_index = index_mm(query.image), support.image.affine
+
+    def to_query(index: FloatArray) -> FloatArray:
+        return to_index.apply(back.push_points(from_index.apply(index)))
+
+    return Placement("deformable", to_query, found.measures.similarity_after)
+
+
+def _by_slices(query: Sliced, support: Sliced, known_range: tuple[int, int] | None) -> Placement:
+    """Slices matched along the axis, the boxes of the bodies laid onto each other in the plane."""
+    axis = query.axis
+    ours, theirs = (np.moveaxis(unit_range(s.image), s.axis, 0) for s in (query, support))
+    spacing = query.image.spacing
+    ratio = float(spacing[axis] / support.image.spacing[axis])
+    if known_range is None:
+        matched = slice_matching.match(slice_matching.descriptors(ours), slice_matching.descriptors(theirs), ratio)
+    else:
+        matched = slice_matching.match_ranges(len(ours), known_range, _labelled_range(support))
+    backward = _inverse(matched, ratio)
+    (our_centre, our_size), (their_centre, their_size) = map(slice_matching.body_box, (ours, theirs))
+    planes = [a for a in range(3) if a != axis]
+
+    def to_query(index: FloatArray) -> FloatArray:
+        out = np.empty(index.shape)
+        out[..., axis] = backward(index[..., axis]) * spacing[axis]
+        for n, plane in enumerate(planes):
+            scaled = (index[..., plane] - their_centre[n]) * our_size[n] / their_size[n]
+            out[..., plane] = (our_centre[n] + scaled) * spacing[plane]
+        return out
+
+    return Placement("slices" if known_range is None else "range", to_query)
+
+
+def _labelled_range(support: Sliced) -> tuple[int, int]:
+    others = tuple({0, 1, 2} - {support.axis})
+    return slice_matching.range_of((support.labels != 0).any(axis=others))
+
+
+def _inverse(matched: FloatArray, ratio: float) -> Callable[[FloatArray], FloatArray]:
+    """From support slices back to query slices; beyond the ends with the ratio of the slice distances."""
+    rising = matched + 1e-6 * np.arange(len(matched))
+    at = np.arange(len(matched), dtype=np.float64)
+
+    def backward(slices: FloatArray) -> FloatArray:
+        inside = np.interp(slices, rising, at)
+        below, above = np.minimum(slices - rising[0], 0), np.maximum(slices - rising[-1], 0)
+        outside: FloatArray = (below + above) / ratio
+        return inside + outside
+
+    return backward

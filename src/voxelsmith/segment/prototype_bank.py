@@ -1,0 +1,276 @@
+"""Prototype bank: what a support set teaches, and the answer that follows for a slice of the query.
+
+Owns the prototypes of all annotated slices with their places, the scale on which features are compared (the support's
+own mean and spread, channel by channel), and the choice of the prototypes that a query slice is compared with: those
+whose place lies near it. Slices lie along axis ``axis`` of the common grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from voxelsmith.segment.common_grid import Sliced
+from voxelsmith.segment.features import Encoder
+from voxelsmith.segment.placement import Placement
+from voxelsmith.segment.zoom import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from voxelsmith.models.prototype import Prototypes
+
+# Prototypes farther along the slice axis than this many spreads are not compared.
+_REACH = 2.5
+# Query slices within this many spreads of each other are compared with the same prototypes.
+_SHARED = 0.5
+_CHECKED_PIXELS = 4096
+_READ_AT_ONCE = 8
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class BankSettings:
+    """How prototypes are made and compared.
+
+    Parameters
+    ----------
+    kind
+        "local", or "global" for one prototype a class.
+    spread_mm
+        Standard deviation of the position prior; None if places do not count.
+    per_slice
+        Most prototypes that one class keeps of one annotated slice.
+    most
+        Most prototypes of one class that a query slice is compared with.
+    window
+        Side of a local prototype's cell, in pixels of the common grid.
+    """
+
+    kind: Literal["local", "global"] = "local"
+    spread_mm: float | None = None
+    per_slice: int = 150
+    most: int = 600
+    window: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """An annotated slice, coarsely, to be segmented back."""
+
+    features: Tensor
+    labels: Tensor
+    places: Tensor
+    along: float
+
+
+class Bank:
+    """Prototypes of all classes, and how they answer.
+
+    Parameters
+    ----------
+    values
+        Label values of the classes, ascending.
+    axis
+        Along which axis slices are counted.
+    settings
+        The rest.
+    """
+
+    def __init__(self, values: Sequence[int], axis: int, settings: BankSettings) -> None:
+        self.values, self.axis, self.settings = tuple(values), axis, settings
+        self._shots: list[list[Prototypes]] = [[] for _ in range(len(values) + 1)]
+        self._checked: list[_Checked] = []
+        self._moments: list[Tensor] = []
+        self._seen: list[Tensor] = []
+        self._classes: list[Prototypes] = []
+        self._compared: tuple[float | None, list[Prototypes]] | None = None
+        self._centre: Tensor
+        self._width: Tensor
+
+    def learn(
+        self, source: Sliced, placement: Placement, encoder: Encoder, *, with_background: bool = True
+    ) -> Iterator[None]:
+        """Take in the annotated slices of an example, one at each step.
+
+        Parameters
+        ----------
+        source
+            The example on the common grid.
+        placement
+            Where it lies in the query.
+        encoder
+            What describes its pixels.
+        with_background
+            Whether pixels without label are background of all classes.
+        """
+        import torch
+
+        for n, features in read_slices(source, encoder, source.annotated):
+            known = torch.from_numpy(source.plane(source.known, n).copy())[None]
+            labels = torch.from_numpy(source.plane(source.labels, n).astype(np.int64))[None]
+            places = self._places(source, n, placement)
+            rows = features[0].flatten(1)[:, known.flatten()]
+            self._moments.append(_moments(rows))
+            for c, value in enumerate((0, *self.values)):
+                mask = (labels == value) & known
+                if bool(mask.any()) and (c or with_background):
+                    self._shots[c].append(self._prototypes(features, mask, places, foreground=c > 0))
+            self._checked.append(self._coarse(features, labels, places))
+            yield
+
+    def _places(self, source: Sliced, n: int, placement: Placement | None) -> Tensor:
+        """Where the pixels of a slice lie, shape (1, 3, *plane), in spreads (or millimetres if places do not count)."""
+        import torch
+
+        grid = [*source.image.grid]
+        grid[source.axis] = 1
+        index = np.stack(np.meshgrid(*(np.arange(m, dtype=np.float64) for m in grid), indexing="ij"), axis=-1)
+        index[..., source.axis] = n
+        at = index * source.image.spacing if placement is None else placement.to_query(index)
+        plane = np.take(at, 0, axis=source.axis) / (self.settings.spread_mm or 1.0)
+        return torch.from_numpy(np.moveaxis(plane, -1, 0).astype(np.float32))[None]
+
+    def _prototypes(self, features: Tensor, mask: Tensor, places: Tensor, *, foreground: bool) -> Prototypes:
+        from voxelsmith.models.prototype import gathered, global_prototype, local_prototypes
+
+        if self.settings.kind == "global":
+            return global_prototype(features, mask)
+        found = local_prototypes(features, mask, self.settings.window, with_global=foreground, places=places)
+        return gathered([found], self.settings.per_slice)
+
+    def _coarse(self, features: Tensor, labels: Tensor, places: Tensor) -> _Checked:
+        from torch.nn.functional import interpolate
+
+        factor = max(1.0, float(np.sqrt(labels[0].numel() / _CHECKED_PIXELS)))
+        size = [max(1, round(n / factor)) for n in labels.shape[1:]]
+        small = interpolate(labels[:, None].float(), size=size, mode="nearest")[:, 0].long()
+        classes = small.new_zeros(small.shape)
+        for c, value in enumerate(self.values, start=1):
+            classes[small == value] = c
+        maps, where = (interpolate(x, size=size, mode="area") for x in (features, places))
+        return _Checked(maps.half(), classes, where, float(places[:, self.axis].mean()))
+
+    def finish(self) -> None:
+        """Bring all prototypes to the common scale; after it the bank answers."""
+        import torch
+
+        from voxelsmith.models.prototype import Prototypes
+
+        self._centre, self._width = _mean_and_width(self._moments)
+        for shots in self._shots:
+            vectors = torch.cat([s.vectors for s in shots]) if shots else self._centre.new_zeros(0, len(self._centre))
+            vectors = (vectors - self._centre) / self._width
+            if self.settings.kind == "global":
+                self._classes.append(Prototypes(vectors.mean(0, keepdim=True) if len(vectors) else vectors))
+            else:
+                where = [s.places for s in shots if s.places is not None]
+                self._classes.append(Prototypes(vectors, torch.cat(where) if where else None))
+        self._moments.clear()
+        self._shots.clear()
+
+    def answer(self, target: Sliced, n: int, features: Tensor) -> tuple[FloatArray, float]:
+        """Probabilities of one query slice, shape (classes + 1, *plane), and how consistent they are, 0 to 1.
+
+        Parameters
+        ----------
+        target
+            The query on the common grid.
+        n
+            Which slice.
+        features : float tensor, shape (1, C, *plane)
+            From :func:`read_slices`.
+        """
+        from voxelsmith.models.prototype import class_scores
+
+        features = (features - self._centre[:, None, None]) / self._width[:, None, None]
+        self._seen.append(_moments(features[0].flatten(1)))
+        places = self._places(target, n, None)
+        near = self._near(float(places[:, self.axis].mean()))
+        if not any(len(p) for p in near[1:]):
+            out = np.zeros((len(near), *features.shape[2:]), dtype=np.float32)
+            out[0] = 1
+            return out, 1.0
+        scores = class_scores(features, near, None if self.settings.spread_mm is None else places)
+        probabilities = scores.softmax(1)
+        return probabilities[0].numpy(), self._consistency(features, probabilities, places)
+
+    def _near(self, along: float) -> list[Prototypes]:
+        """The prototypes around a place along the slice axis, the same for slices close together; without places, all.
+
+        Parameters
+        ----------
+        along
+            Place along the slice axis, in spreads.
+        """
+        from voxelsmith.models.prototype import Prototypes, gathered
+
+        centre = None if self.settings.spread_mm is None else round(along / _SHARED) * _SHARED
+        if self._compared is not None and self._compared[0] == centre:
+            return self._compared[1]
+        out = []
+        for p in self._classes:
+            if centre is not None and p.places is not None:
+                close = (p.places[:, self.axis] - centre).abs() <= _REACH
+                p = Prototypes(p.vectors[close], p.places[close])
+            out.append(gathered([p], self.settings.most))
+        self._compared = centre, out
+        return out
+
+    def _consistency(self, features: Tensor, probabilities: Tensor, places: Tensor) -> float:
+        """Mean Dice of the nearest annotated slice segmented back by the answer; 1 if neither has anything."""
+        from torch.nn.functional import interpolate
+
+        from voxelsmith.models.prototype import self_consistency
+
+        along = float(places[:, self.axis].mean())
+        support = min(self._checked, key=lambda checked: abs(checked.along - along))
+        coarse = support.labels.numel() < probabilities[0, 0].numel()
+        size = tuple(support.labels.shape[1:] if coarse else features.shape[2:])
+        small, where, likely = (interpolate(x, size=size, mode="area") for x in (features, places, probabilities))
+        theirs = (support.features.float() - self._centre[:, None, None]) / self._width[:, None, None]
+        pair = None if self.settings.spread_mm is None else (where, support.places)
+        found = self_consistency(small, likely.argmax(1), theirs, support.labels, len(self.values) + 1, pair)
+        counted = found[~found.isnan()]
+        return float(counted.mean()) if len(counted) else 1.0
+
+    def foreignness(self) -> float:
+        """How unlike the query's features are to the support's: mean over the channels, 0 for the same distributions.
+
+        Of each channel, the distance of the means in standard deviations, and the logarithm of their ratio.
+        """
+        mean, width = _mean_and_width(self._seen)
+        return float((mean.abs() + width.log().abs()).mean())
+
+
+def _moments(rows: Tensor) -> Tensor:
+    """Count, sum and sum of squares of features (C, N) channel by channel, shape (3, C)."""
+    import torch
+
+    return torch.stack([torch.full_like(rows[:, 0], rows.shape[1]), rows.sum(1), rows.square().sum(1)])
+
+
+def _mean_and_width(moments: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel from the moments of its parts."""
+    import torch
+
+    count, total, squares = torch.stack(list(moments)).sum(0)
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp(min=0).sqrt() + _TINY
+
+
+def read_slices(source: Sliced, encoder: Encoder, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    """Slices with their features, float32 of shape (1, C, *plane), a few read at a time."""
+    import torch
+
+    from voxelsmith.models.prototype import resized
+
+    plane = np.delete(source.image.grid, source.axis).tolist()
+    for start in range(0, len(wanted), _READ_AT_ONCE):
+        part = list(wanted[start : start + _READ_AT_ONCE])
+        found = encoder.features(source.image, part, source.axis)
+        for row, n in enumerate(part):
+            yield n, resized(torch.from_numpy(found[:, row].astype(np.float32))[None], plane)
