@@ -23,7 +23,7 @@ from qtpy.QtTest import QTest
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.plugin.docks.prompt.boxes import outline
-from voxelsmith.plugin.layers import from_ijk, to_stored
+from voxelsmith.plugin.layers import from_ijk, label_names, to_stored
 from voxelsmith.plugin.showcase import arrange, settle
 from voxelsmith.segment.simulate import next_click
 from voxelsmith.weights.cache import CACHE
@@ -31,8 +31,11 @@ from voxelsmith.weights.cache import CACHE
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"models": 620, "prompt": 840, "volumes": 620}
+DOCK_HEIGHTS = {"fewshot": 860, "models": 620, "prompt": 840, "register": 980, "volumes": 620}
 CLICKS = 3
+PAINTED_SLICES = 5
+# In the average brain, a slice through the ventricles.
+MIDDLE = (49, 58, 45)
 LUNG = (-1350, 150)
 # The windpipe of the chest CT, by eye.
 TRACHEA = Box((164, 119, 9), (198, 159, 17))
@@ -96,10 +99,15 @@ class Studio:
 
     def start(self, image: Any) -> None:
         """Start a session on an image."""
-        choice = self.dock.choices["image"]
-        choice.setCurrentText(image.name)
-        choice.activated.emit(choice.currentIndex())
+        self.choose("image", image)
         self.dock.session_button.click()
+        settle()
+
+    def choose(self, kind: str, layer: Any) -> None:
+        """Choose a layer in the dock."""
+        choice = self.dock.choices[kind]
+        choice.setCurrentText(layer.name)
+        choice.activated.emit(choice.currentIndex())
         settle()
 
     @property
@@ -212,6 +220,65 @@ def volumes_pictures(folder: Path) -> None:
     viewer.close()
 
 
+def register_pictures(folder: Path) -> None:
+    """The Register dock: Colin27 and its regions are brought onto the average brain."""
+    studio = Studio(folder, "Register", "mni152")
+    viewer, dock = studio.viewer, studio.dock
+    viewer.open_sample(PLUGIN, "colin27")
+    viewer.reset_view()
+    labels = dock.inputs.combos["moving_labels"]
+    labels.setCurrentIndex(1)
+    labels.activated.emit(1)
+    studio.look_at(MIDDLE)
+    while not dock.run_button.isEnabled() or dock.controller.looking:
+        QTest.qWait(20)
+    dock.run_button.click()
+    studio.answer()
+    dock.results.boxes["labels"].click()
+    studio.answer()
+    studio.look_at(MIDDLE)
+    studio.shoot("register_labels")
+    dock.results.boxes["labels"].click()
+    for look in ("grid", "arrows"):
+        dock.results.boxes[look].click()
+    studio.answer()
+    studio.shoot("register_grid")
+    studio.shoot_dock("register")
+    viewer.close()
+
+
+def fewshot_pictures(folder: Path) -> None:
+    """The Few-shot dock on the glioma phantom: some slices are painted, the rest is proposed."""
+    studio = Studio(folder, "Few-shot", "glioma_phantom")
+    viewer, dock = studio.viewer, studio.dock
+    image, truth_layer = viewer.layers["glioma FLAIR"], viewer.layers["glioma truth"]
+    for layer in viewer.layers:
+        layer.visible = layer is image
+    studio.choose("image", image)
+    truth, names = to_stored(truth_layer, truth_layer.data), label_names(truth_layer)
+    middle = np.argwhere(truth).mean(axis=0).round()
+    slices = np.flatnonzero(truth.any(axis=(0, 1)))
+    dock.classes.paint_button.click()
+    target = dock.controller.choices.target
+    painted = to_stored(target, target.data)
+    for index in np.linspace(slices[0] + 1, slices[-1] - 1, PAINTED_SLICES).round().astype(int):
+        studio.look_at((*middle[:2], index))
+        painted[:, :, index] = truth[:, :, index]
+        target.refresh()
+        dock.support.buttons["slice"].click()
+        studio.answer()
+    for row, value in enumerate(sorted(dock.controller.support.values)):
+        dock.classes.tree.topLevelItem(row).setText(0, names[value])
+    target.mode = "pan_zoom"
+    studio.shoot("fewshot_painted")
+    studio.look_at((*middle[:2], middle[2] + 2))
+    dock.propose_button.click()
+    studio.answer()
+    studio.shoot("fewshot_proposal")
+    studio.shoot_dock("fewshot")
+    viewer.close()
+
+
 def models_pictures(folder: Path) -> None:
     """The Models dock, on a machine where nothing was fetched yet."""
     with tempfile.TemporaryDirectory() as empty:
@@ -231,4 +298,6 @@ if __name__ == "__main__":
     overview_pictures(out)
     rendering_picture(out)
     volumes_pictures(out)
+    fewshot_pictures(out)
     models_pictures(out)
+    register_pictures(out)

@@ -243,6 +243,14 @@ def test_cancel_between_steps():
         run_job(deform(problem), lambda report: report.done < 3)
 
 
+def test_full_resolution_takes_fewer_steps():
+    problem, _ = known()
+    found = solve(problem, shrinks=(2, 1), iterations=7, fine_iterations=3, tolerance=0)
+    assert [step.shrink for step in found.history] == [2] * 7 + [1] * 3
+    found = solve(problem, shrinks=(1,), iterations=2, fine_iterations=3, tolerance=0)
+    assert len(found.history) == 2
+
+
 def test_a_level_ends_when_nothing_gets_better():
     image = texture()
     problem = Problem(image, image, (1.0, 1.0, 1.0))

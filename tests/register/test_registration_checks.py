@@ -120,6 +120,14 @@ def test_too_little_memory_offers_a_coarser_level(monkeypatch):
     check(wanted)
 
 
+def test_memory_is_that_of_the_level_at_which_a_similarity_ends():
+    fixed = blobs((128, 128, 80))
+    wanted = RegistrationRequest(fixed, fixed, settings=preset("cross-modality", fixed))
+    at_half = replace(wanted, settings=stopped_at(wanted.settings, fixed, 2))
+    at_full = replace(wanted, settings=stopped_at(wanted.settings, fixed, 1))
+    assert checks.memory_needed(wanted) == checks.memory_needed(at_half) < checks.memory_needed(at_full)
+
+
 def test_presets_are_told_apart():
     fixed = blobs((80, 80, 80))
     found = {name: preset(name, fixed) for name in PRESETS}

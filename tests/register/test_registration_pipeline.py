@@ -15,7 +15,7 @@ from voxelsmith.core.transform import Transform
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.register import measures
 from voxelsmith.register.deformable import DeformableSettings
-from voxelsmith.register.pipeline import register
+from voxelsmith.register.pipeline import conclude, register
 from voxelsmith.register.request import AffineSettings, RegistrationRequest, RegistrationSettings
 from voxelsmith.register.result import Preview
 
@@ -98,6 +98,19 @@ def test_progress_grows_and_previews_show_the_moving_image(deformed):
     assert previews[0].warped().same_grid(request.fixed)
     assert len(previews[0].history) < len(previews[-1].history) == len(result.history)
     assert {step.stage for step in result.history} == {"affine", "deformation"}
+
+
+def test_the_last_preview_becomes_the_result_and_an_earlier_one_less(deformed):
+    _, result, seen = deformed
+    first, *_, last = (progress.partial for progress in seen if progress.partial is not None)
+    kept = run_job(conclude(last))
+    assert kept.measures.as_record() == result.measures.as_record()
+    np.testing.assert_array_equal(kept.warped.array, result.warped.array)
+    assert (kept.history, kept.start, kept.notes) == (result.history, result.start, result.notes)
+    assert kept.fingerprints == result.fingerprints
+    earlier = run_job(conclude(first))
+    assert earlier.transform.field is None
+    assert earlier.measures.similarity_after == result.measures.similarity_affine
 
 
 def test_two_runs_are_alike_bit_for_bit(deformed):

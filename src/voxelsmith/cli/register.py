@@ -40,6 +40,9 @@ def register(
     initial: Annotated[Path | None, typer.Option(help="An affine map to start from (.txt, .mat, .tfm, .h5).")] = None,
     finest: Annotated[int | None, typer.Option(help="Stop the deformation at 1/N resolution.")] = None,
     symmetric: Annotated[bool, typer.Option("--symmetric", help="Let both images move, half-way each.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from a network: its file of weights, or the run folder of its training.")
+    ] = None,
     fixed_mask: Annotated[Path | None, typer.Option(help="Where voxels of the fixed image count.")] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where voxels of the moving image count.")] = None,
     fixed_labels: Annotated[Path | None, typer.Option(help="Structures in the fixed image.")] = None,
@@ -77,7 +80,7 @@ def register(
         moving_labels=_labels(moving_labels),
         fixed_points=None if fixed_points is None else read_points(fixed_points),
         moving_points=None if moving_points is None else read_points(moving_points),
-        settings=replace(settings, device=device.value),
+        settings=replace(settings, device=device.value, weights=weights),
         initial=None if initial is None else _affine_map(initial),
     )
     make_folder(out_dir)

@@ -44,9 +44,9 @@ def pull(
     # torch wants places in -1..1 from face to face of the volume, the last axis first.
     for axis in (2, 1, 0):
         voxels, count = displacement.shape[2 + axis], volume.shape[2 + axis]
-        index = torch.arange(voxels, device=displacement.device, dtype=dtype)
-        index = index.reshape([voxels if a == axis else 1 for a in range(3)])
-        places.append((2 * (index + displacement[:, axis].to(dtype)) + 1) / count - 1)
+        centres = (2 * torch.arange(voxels, device=displacement.device, dtype=dtype) + 1) / count - 1
+        centres = centres.reshape([voxels if a == axis else 1 for a in range(3)])
+        places.append(torch.add(centres, displacement[:, axis].to(dtype), alpha=2 / count))
     mode = "bilinear" if interpolation == "linear" else "nearest"
     with torch.autocast(displacement.device.type, enabled=False):
         pulled: Tensor = functional.grid_sample(
@@ -67,7 +67,7 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
     -------
     tensor, shape (B, 3, I, J, K)
     """
-    return second + pull(first, second)
+    return pull(first, second).add_(second)
 
 
 def integrate(velocity: Tensor, steps: int = 7) -> Tensor:

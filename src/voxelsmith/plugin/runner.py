@@ -9,6 +9,7 @@ reports are collected by a timer, so that a job which reports often does not flo
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -58,9 +59,11 @@ class _Task:
     on_partial: Callable[[Any], None] | None
     on_error: Callable[[Exception], None] | None
     on_cancelled: Callable[[], None] | None
+    patience: float | None
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     superseded: bool = False
+    stop_seen: float | None = None
     latest: Progress | None = None
     partial: Any = None
     result: Any = None
@@ -151,6 +154,7 @@ class JobRunner(QObject):
         on_partial: Callable[[Any], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
         on_cancelled: Callable[[], None] | None = None,
+        patience: float | None = None,
     ) -> None:
         """Run a job in a thread; all callbacks come in the main thread.
 
@@ -173,10 +177,14 @@ class JobRunner(QObject):
             Called after the user was told of an error, or with StaleResultError after a result was parked.
         on_cancelled
             Called when the job was cancelled (not when it was superseded).
+        patience
+            For jobs whose steps may take long and that change nothing but memory: so many seconds after it was
+            cancelled the job counts as stopped, although its thread goes on to its next report.
         """
         if self._closed:
             return
-        task = _Task(job_factory, title, tuple(layers), key, on_result, on_partial, on_error, on_cancelled)
+        callbacks = on_result, on_partial, on_error, on_cancelled
+        task = _Task(job_factory, title, tuple(layers), key, *callbacks, patience)
         older = [t for t in self._tasks if key is not None and t.key == key]
         if key is not None and older:
             for t in older:
@@ -208,7 +216,7 @@ class JobRunner(QObject):
         task.worker.start()
 
     def _poll(self) -> None:
-        for task in self._tasks:
+        for task in list(self._tasks):
             progress, partial = task.latest, task.partial
             task.latest = task.partial = None
             if task.bar is not None:
@@ -217,13 +225,25 @@ class JobRunner(QObject):
                 if progress is not None:
                     done, task.bar.total = on_bar(progress)
                     task.bar.update(done - task.bar.n)
-            if task.superseded or task.stop.is_set():
+            if task.stop.is_set():
+                self._await_end(task)
                 continue
             if progress is not None:
                 self.progressed.emit(progress)
             if partial is not None and task.on_partial is not None and self._stale(task) is None:
                 with notify.sentences():
                     task.on_partial(partial)
+
+    def _await_end(self, task: _Task) -> None:
+        """Let a task that was asked to stop go when that takes longer than it may."""
+        now = time.monotonic()
+        task.stop_seen = task.stop_seen or now
+        if task.superseded or task.patience is None or now - task.stop_seen < task.patience:
+            return
+        task.superseded = True
+        if task.on_cancelled is not None:
+            task.on_cancelled()
+        self._announce_end()
 
     def _collect(self) -> None:
         """Take in the jobs that have ended."""

@@ -32,14 +32,14 @@ class _Scale(NamedTuple):
 
 
 # Voxels along the mean side of the fixed image, places compared, and most steps, level by level.
-_LEVELS = (_Scale(24, 8_000, 40), _Scale(48, 20_000, 30), _Scale(96, 60_000, 30))
+_LEVELS = (_Scale(24, 8_000, 30), _Scale(48, 20_000, 20), _Scale(96, 60_000, 20))
 _TRIED = 8
 _FINALISTS = 3
 # Maps that put places less than this many voxels apart count as one.
 _SAME_PLACE = 2.0
-_TRIAL_STEPS = 15
+_TRIAL_STEPS = 12
 _TINY = 1e-6
-_MIRROR_LEVEL = 1
+_MIRROR_LEVEL, _MIRROR_POINTS, _MIRROR_STEPS = 1, 8_000, 12
 # By how much a mirror image must fit better: in the logarithm of what correlation leaves unexplained, and in nats.
 _MIRROR_GAIN = {"ncc": 0.05, "mi": 0.015}
 
@@ -177,14 +177,13 @@ def _is_mirrored(
     fixed: Prepared, moving: Prepared, matrix: FloatArray, similarity: AffineSimilarity
 ) -> Generator[Progress, None, bool]:
     """Whether the moving image fits clearly better with left and right exchanged."""
-    _, points, steps = _LEVELS[_MIRROR_LEVEL]
-    level = Level(*_coarse(fixed, moving, _MIRROR_LEVEL), similarity, points)
+    level = Level(*_coarse(fixed, moving, _MIRROR_LEVEL), similarity, _MIRROR_POINTS)
     progress = Progress(len(_LEVELS), len(_LEVELS), "Comparing left and right")
     mirror = np.diag([-1.0, 1, 1, 1])
     mirror[0, 3] = 2 * fixed.mass()[0][0]
     found = []
     for start in (matrix, matrix @ mirror):
-        _, track = yield from refine(level, start, "affine", steps, progress)
+        _, track = yield from refine(level, start, "affine", _MIRROR_STEPS, progress)
         found.append(track[-1])
     plain, mirrored = found
     if similarity == "ncc":

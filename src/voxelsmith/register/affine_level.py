@@ -2,12 +2,14 @@
 
 Owns the sample points, spread evenly over the fixed image by a fixed low-discrepancy sequence: as many for a large
 image as for a small one, never on a lattice that interpolation could favour, and the same in every run. Each point
-looks into the moving image where the map sends it; points that leave it do not count.
+looks into the moving image where the map sends it; points that leave it do not count. How the match changes with the
+map comes in closed form from the slopes of the moving image, with the curvature of Gauss and Newton.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxelsmith.core.affine import FloatArray
+from voxelsmith.register.gaussian import slopes
 from voxelsmith.register.mind import mind_ssc
 from voxelsmith.register.mutual_information import mutual_information
 from voxelsmith.register.preparation import Prepared
@@ -26,6 +29,40 @@ _RATIO = 1.2207440846057596
 LEAST_OVERLAP = 0.1
 # What lies beyond a face seeps this many voxels into a blurred and interpolated image.
 _MARGIN = 3.0
+_LEAST_UNEXPLAINED = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """The loss near a map: how it changes when the fixed world moves a little before the map is applied.
+
+    Parameters
+    ----------
+    loss
+        How badly the images match, lower is better.
+    slope : ndarray, shape (12,)
+        Change of the loss for a millimetre of shift along x, y, z, and for the nine entries of a change of the linear
+        part, row by row, about the middle of the points, scaled to move them by about a millimetre.
+    curvature : ndarray, shape (12, 12)
+        How that changes in turn; never negative.
+    """
+
+    loss: float
+    slope: FloatArray
+    curvature: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A loss, its derivative in what the points see (C, N), and the weights (N,) of squared changes in its curvature.
+
+    Changes along the directions ``blind`` (D, N) do not count there; these are of unit length under the weights.
+    """
+
+    loss: Tensor
+    by_seen: Tensor
+    weight: Tensor
+    blind: Tensor
 
 
 class Level:
@@ -43,39 +80,60 @@ class Level:
 
     def __init__(self, fixed: Prepared, moving: Prepared, similarity: AffineSimilarity, points: int) -> None:
         self.spacing = float(np.prod(fixed.affine.spacing)) ** (1 / 3)
-        self._loss = _LOSSES[similarity]
+        self._fit = _FITS[similarity]
         features = mind_ssc if similarity == "mind" else None
         index = sample_points(fixed, points)
         self.positions = fixed.affine.apply(index)
+        self.middle = self.positions.mean(axis=0)
+        arms = self.positions - self.middle
+        self.radius = max(float(np.sqrt((arms**2).sum(axis=1).mean())), np.finfo(np.float64).tiny)
+        self._arms = torch.from_numpy((arms / self.radius).astype(np.float32))
         self._index = torch.from_numpy(np.column_stack([index, np.ones(len(index))]).astype(np.float32))
-        self._to_world = torch.from_numpy(fixed.affine.matrix.copy())
-        to_unit = torch.from_numpy(_unit(fixed)) @ self._to_world
-        at_home = _look(_channels(fixed, features), self._index @ to_unit.float().T)
+        to_unit = _unit(fixed) @ fixed.affine.matrix
+        at_home = _look(_channels(fixed, features), self._index @ _single(to_unit).T)
         self._fixed, self._fixed_weight = at_home[:-1], at_home[-1]
         self._moving = _channels(moving, features)
-        self._to_unit = torch.from_numpy(_unit(moving))
+        self._slopes = [slopes(self._moving[:, c : c + 1]) for c in range(self._moving.shape[1] - 1)]
+        self._to_world, self._to_unit = fixed.affine.matrix, _unit(moving)
+        self._per_voxel = moving.affine.inverse().matrix[:3, :3]
 
-    def loss(self, matrix: Tensor) -> Tensor:
-        """How badly the images match under a map (4, 4) from the fixed to the moving world; differentiable in it."""
-        seen, weight = self._seen(matrix)
-        if weight.sum() < LEAST_OVERLAP * self._fixed_weight.sum():
-            return 1 + 0 * matrix.sum()
-        return self._loss(seen, self._fixed, weight)
-
+    @torch.no_grad()
     def similarity(self, matrix: FloatArray) -> float:
-        """How well the images match under a map (4, 4); higher is better."""
-        return -float(self.loss(torch.from_numpy(np.array(matrix))))
+        """How well the images match under a map (4, 4) from the fixed to the moving world; higher is better."""
+        seen, weight, _ = self._seen(matrix)
+        return -float(self._fit(seen, self._fixed, weight).loss) if self._meets(weight) else -1.0
 
+    @torch.no_grad()
+    def expansion(self, matrix: FloatArray) -> Expansion:
+        """How the match changes around a map (4, 4)."""
+        seen, weight, places = self._seen(matrix)
+        if not self._meets(weight):
+            return Expansion(1.0, np.zeros(12), np.zeros((12, 12)))
+        fit = self._fit(seen, self._fixed, weight)
+        to_fixed_world = _single(self._per_voxel @ matrix[:3, :3])
+        slope, curvature = torch.zeros(12), torch.zeros(12, 12)
+        for channel, by_seen in zip(self._slopes, fit.by_seen, strict=True):
+            change = _look(channel, places).T @ to_fixed_world
+            moves = torch.cat([change, (change[:, :, None] * self._arms[:, None, :]).flatten(1)], dim=1)
+            unseen = fit.blind @ (fit.weight[:, None] * moves)
+            slope += moves.T @ by_seen
+            curvature += moves.T @ (fit.weight[:, None] * moves) - unseen.T @ unseen
+        return Expansion(float(fit.loss), slope.double().numpy(), curvature.double().numpy())
+
+    @torch.no_grad()
     def overlap(self, matrix: FloatArray) -> float:
         """Share of the points that count in both images, 0 to 1."""
-        return float(self._seen(torch.from_numpy(np.array(matrix)))[1].sum() / self._fixed_weight.sum())
+        return float(self._seen(matrix)[1].sum() / self._fixed_weight.sum())
 
-    def _seen(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """What the points see in the moving image (C, N), and how much each of them counts."""
-        places = self._index @ (self._to_unit @ matrix @ self._to_world).float().T
+    def _meets(self, weight: Tensor) -> bool:
+        return bool(weight.sum() >= LEAST_OVERLAP * self._fixed_weight.sum())
+
+    def _seen(self, matrix: FloatArray) -> tuple[Tensor, Tensor, Tensor]:
+        """What the points see in the moving image (C, N), how much each of them counts, and where that is (N, 3)."""
+        places = self._index @ _single(self._to_unit @ matrix @ self._to_world).T
         seen = _look(self._moving, places)
-        inside = (places.detach().abs() <= 1).all(dim=1)
-        return seen[:-1], self._fixed_weight * seen[-1].detach() * inside
+        inside = (places.abs() <= 1).all(dim=1)
+        return seen[:-1], self._fixed_weight * seen[-1] * inside, places
 
 
 def sample_points(image: Prepared, count: int) -> FloatArray:
@@ -112,6 +170,10 @@ def _channels(image: Prepared, features: Callable[[Tensor], Tensor] | None) -> T
     return torch.cat([values if features is None else features(values), weight], dim=1)
 
 
+def _single(matrix: FloatArray) -> Tensor:
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
 def _look(channels: Tensor, places: Tensor) -> Tensor:
     """Values (C, N) at places (N, 3) of the unit cube."""
     seen = functional.grid_sample(
@@ -128,22 +190,39 @@ def correlation(seen: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
     return (share * a * b).sum() / (spread + torch.finfo(spread.dtype).eps).sqrt()
 
 
-def _uncorrelated(seen: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
-    """Minus the correlation coefficient."""
-    return -correlation(seen[0], fixed[0], weight)
+def _uncorrelated(seen: Tensor, fixed: Tensor, weight: Tensor) -> _Fit:
+    """Minus the correlation coefficient: half the squared distance of both images at unit length, less one."""
+    share = weight / weight.sum()
+    a, b = (x - (share * x).sum() for x in (seen[0], fixed[0]))
+    tiny = torch.finfo(a.dtype).eps
+    spread_a, spread_b = (share * a * a).sum() + tiny, (share * b * b).sum() + tiny
+    both = (spread_a * spread_b).sqrt()
+    rho = (share * a * b).sum() / both
+    by_seen = share * (a * (rho / spread_a) - b / both)
+    blind = torch.stack([torch.ones_like(a), a / spread_a.sqrt()]) * spread_a.sqrt()
+    return _Fit(-rho, by_seen[None], share / spread_a, blind)
 
 
-def _information(seen: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
-    """Minus the mutual information."""
-    return -mutual_information(seen[0], fixed[0], weight)
+def _information(seen: Tensor, fixed: Tensor, weight: Tensor) -> _Fit:
+    """Minus the mutual information, curved like the correlation of normal variables that tell as much of each other."""
+    with torch.enable_grad():
+        own = seen[0].detach().requires_grad_()
+        loss = -mutual_information(own, fixed[0], weight)
+        (by_seen,) = torch.autograd.grad(loss, own)
+    like = _uncorrelated(seen, fixed, weight)
+    unexplained = (2 * loss.detach()).exp().clamp(_LEAST_UNEXPLAINED, 1 - _LEAST_UNEXPLAINED)
+    scale = (1 - unexplained).sqrt() / unexplained
+    return _Fit(loss.detach(), by_seen[None], like.weight * scale, like.blind / scale.sqrt())
 
 
-def _difference(seen: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
+def _difference(seen: Tensor, fixed: Tensor, weight: Tensor) -> _Fit:
     """Mean squared difference."""
-    return ((seen - fixed) ** 2 * weight).sum() / (weight.sum() * len(seen))
+    share = weight / (weight.sum() * len(seen))
+    difference = seen - fixed
+    return _Fit((difference**2 * share).sum(), 2 * share * difference, 2 * share, seen.new_zeros(0, seen.shape[1]))
 
 
-_LOSSES: dict[AffineSimilarity, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+_FITS: dict[AffineSimilarity, Callable[[Tensor, Tensor, Tensor], _Fit]] = {
     "ncc": _uncorrelated,
     "mi": _information,
     "mind": _difference,

@@ -73,7 +73,7 @@ def memory_needed(request: RegistrationRequest) -> int:
     if deformable is not None:
         from voxelsmith.register.presets import levels
 
-        finest = (deformable.shrinks or levels(request.fixed))[-1]
+        finest = (deformable.shrinks or levels(request.fixed, deformable.similarity))[-1]
         twice = 2 if deformable.symmetric else 1
         needed += twice * _LEVEL_BYTES[deformable.similarity] * voxels // finest**3
     return needed
@@ -186,7 +186,7 @@ def _require_memory(request: RegistrationRequest) -> None:
     if deformable is not None:
         from voxelsmith.register.presets import levels, stopped_at
 
-        shrinks = deformable.shrinks or levels(request.fixed)
+        shrinks = deformable.shrinks or levels(request.fixed, deformable.similarity)
         for shrink in reversed(shrinks[:-1]):
             coarser = replace(request, settings=stopped_at(request.settings, request.fixed, shrink))
             if memory_needed(coarser) <= free:

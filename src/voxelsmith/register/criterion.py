@@ -1,9 +1,9 @@
 """Criteria: how alike two images are now, and which change of each would make them more alike.
 
-Owns the similarities of :mod:`voxelsmith.register.similarity` in the form that instance optimisation takes them: a
-value and its derivatives with respect to the intensities, in closed form where that is cheaper than automatic
-differentiation (local correlation: eight box sums a step). A displacement follows the derivative times the slopes of
-the warped image.
+Owns the similarities in the form that instance optimisation takes them: a value and its derivatives with respect to the
+intensities, in closed form where that is cheaper than automatic differentiation (local correlation: eight box sums a
+step). A displacement follows the derivative times the slopes of the warped image. Networks are trained with the same
+criteria through :mod:`voxelsmith.register.similarity`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 from voxelsmith.core.errors import InputError
 from voxelsmith.register.box import box_count, box_sum
 from voxelsmith.register.mind import mind_ssc
-from voxelsmith.register.similarity import mutual_information
+from voxelsmith.register.mutual_information import mutual_information
 
 SimilarityName: TypeAlias = Literal["lncc", "mse", "mind", "mi"]
 
-# As in register/similarity.py: flat windows, of intensities in 0..1, count as unlike.
+# Added to the product of the two sums of squares in a window: flat windows, of intensities in 0..1, count as unlike.
 _FLAT = 1e-5
 
 
@@ -40,7 +40,7 @@ class Match:
 
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, bool], Match]
-"""Compares moving and fixed image (1, C, I, J, K), with weights (1, 1, I, J, K) or None; True for both derivatives."""
+"""Compares moving and fixed image (B, C, I, J, K), with weights (B, 1, I, J, K) or None; True for both derivatives."""
 
 
 def features(image: Tensor, similarity: SimilarityName) -> Tensor:
@@ -69,17 +69,18 @@ def mean_square(moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool
     """Mean squared difference over voxels and channels."""
     difference = moving - fixed
     weighted = difference if weight is None else difference * weight
-    scale = 1 / (_counted(moving, weight) * moving.shape[1])
+    scale = 1 / _counted(moving, weight)
     loss = float((weighted * difference).sum()) * scale
     by_moving = weighted * (2 * scale)
     return Match(loss, by_moving, -by_moving if both else None)
 
 
 def information(moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False) -> Match:
-    """Mutual information of the intensities."""
+    """Minus the mutual information of the intensities in nats, that of all voxels together."""
+    counted = torch.ones_like(moving) if weight is None else weight
     with torch.enable_grad():
         images = [moving.detach().requires_grad_(), fixed.detach().requires_grad_(both)]
-        loss = mutual_information(images[0], images[1], weight)
+        loss = -mutual_information(images[0].flatten(), images[1].flatten(), counted.flatten())
         derivatives = torch.autograd.grad(loss, images[: 2 if both else 1])
     return Match(float(loss.detach()), derivatives[0], derivatives[1] if both else None)
 
@@ -87,7 +88,10 @@ def information(moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool
 def local_correlation(
     moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False, *, window: int = 5
 ) -> Match:
-    """Squared correlation in cubic windows, smaller where these reach beyond the volume; weights count in them too."""
+    """Minus the squared correlation in cubic windows, the mean over voxels and channels, -1 to 0.
+
+    Windows are smaller where they reach beyond the volume; weights count in them too.
+    """
     # Correlation does not see a shift, and sums of squares of small numbers are more exact.
     a, b = moving - moving.mean(), fixed - fixed.mean()
     wa, wb = (a, b) if weight is None else (weight * a, weight * b)
@@ -117,11 +121,14 @@ def local_correlation(
 
 
 def overlap_loss(moving: Tensor, fixed: Tensor, both: bool = False) -> Match:
-    """One minus the mean soft Dice coefficient of label channels; see :func:`voxelsmith.register.penalty.soft_dice`."""
+    """One minus the mean over label channels of the soft Dice coefficient, 2 sum(m f) / (sum(m^2) + sum(f^2)).
+
+    Images have one channel a label, shape (B, C, I, J, K), values in 0..1; labels in neither image count as missed.
+    """
     volume = (2, 3, 4)
     product = (moving * fixed).sum(volume, keepdim=True)
     size = moving.square().sum(volume, keepdim=True) + fixed.square().sum(volume, keepdim=True) + 1e-5
-    dice, scale = 2 * product / size, -2 / moving.shape[1]
+    dice, scale = 2 * product / size, -2 / moving.shape[:2].numel()
 
     def derivative(own: Tensor, other: Tensor) -> Tensor:
         return (other - dice * own) * (scale / size)
@@ -130,5 +137,5 @@ def overlap_loss(moving: Tensor, fixed: Tensor, both: bool = False) -> Match:
 
 
 def _counted(image: Tensor, weight: Tensor | None) -> float:
-    """How many voxels count; at least a little, so that one may divide by it."""
-    return image[0, 0].numel() if weight is None else max(float(weight.sum()), 1e-6)
+    """How many voxels of all channels count; at least a little, so that one may divide by it."""
+    return image.numel() if weight is None else max(float(weight.sum()), 1e-6) * image.shape[1]

@@ -30,8 +30,6 @@ from voxelsmith.register.pyramid import carried, default_shrinks, level_grid, py
 _PATIENCE = 10
 # A level that brings less than this share of the similarity is undone.
 _LEAST_GAIN = 1e-4
-# Levels of more voxels take fewer steps.
-_FINE = 2**20
 # Empty space kept around what is registered, in voxels.
 _MARGIN = 8
 
@@ -50,7 +48,7 @@ class DeformableSettings:
         The levels, coarse to fine: by how much each shrinks the finest axis. Empty chooses from the size, and ends at
         full resolution for up to eight million voxels ("mind" and "mi": one million), at half resolution for more.
     iterations, fine_iterations
-        At most so many steps on a level; on one of more than a million voxels, where they take long.
+        At most so many steps on a level; on that of full resolution, where they take long.
     tolerance
         A level ends early when ten steps raise the similarity by less than this share of its size.
     step, ease
@@ -129,7 +127,7 @@ def deform(
     levels = pyramid(inner, shrinks, s.similarity, torch.device(device), labels=s.label_weight > 0)
     steps = StepSettings(s.step, s.ease, s.gradient_sigma, s.field_sigma, s.label_weight, s.landmark_weight)
     history: list[Iteration] = []
-    budgets = [s.fine_iterations if math.prod(level.grid) > _FINE else s.iterations for level in levels]
+    budgets = [min(s.iterations, s.fine_iterations) if level.shrink == 1 else s.iterations for level in levels]
     work = list(itertools.accumulate((n * math.prod(level.grid) for n, level in zip(budgets, levels, strict=True))))
     moving_field = _start(inner, levels[0].grid, torch.device(device))
     if s.convex:

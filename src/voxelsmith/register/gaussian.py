@@ -32,10 +32,16 @@ def smooth(x: Tensor, sigma: Sequence[float]) -> Tensor:
     -------
     tensor of the shape of x; x itself when no axis is smoothed
     """
-    for axis, width in enumerate(sigma):
-        if width >= _NONE and x.shape[2 + axis] > 1:
-            x = _along(x, width, axis)
-    return x
+    axes = [axis for axis, width in enumerate(sigma) if width >= _NONE and x.shape[2 + axis] > 1]
+    if not axes:
+        return x
+    channels = []
+    # One channel at a time: temporaries stay small enough to be used again.
+    for channel in torch.chunk(x, x.shape[1], dim=1):
+        for axis in axes:
+            channel = _along(channel, sigma[axis], axis)
+        channels.append(channel)
+    return torch.cat(channels, dim=1) if len(channels) > 1 else channels[0]
 
 
 def _along(x: Tensor, sigma: float, axis: int) -> Tensor:

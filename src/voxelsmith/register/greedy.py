@@ -96,8 +96,7 @@ class Descent:
     def advance(self) -> float:
         """Take one step; returns the similarity before it, higher for better matches."""
         level, both = self._level, self.fixed_field is not None
-        weight = self._weight()
-        moving, fixed = pull(level.moving, self.moving_field), self._to_fixed(level.fixed)
+        moving, fixed, weight = self._seen()
         match = self._criterion(moving, fixed, weight, both)
         force, loss = _force(match, moving, fixed), match.loss
         if self._settings.label_weight and level.moving_labels is not None and level.fixed_labels is not None:
@@ -123,13 +122,19 @@ class Descent:
     def _to_fixed(self, volume: Tensor) -> Tensor:
         return volume if self.fixed_field is None else pull(volume, self.fixed_field)
 
-    def _weight(self) -> Tensor | None:
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Both images as they lie on each other now, and how much each place counts."""
         level = self._level
-        fixed = None if level.fixed_weight is None else self._to_fixed(level.fixed_weight)
-        moving = None if level.moving_weight is None else pull(level.moving_weight, self.moving_field)
-        if fixed is None or moving is None:
-            return moving if fixed is None else fixed
-        return fixed * moving
+        moving, weight = level.moving, None
+        if level.moving_weight is not None:
+            pulled = pull(torch.cat([moving, level.moving_weight], dim=1), self.moving_field)
+            moving, weight = pulled[:, :-1], pulled[:, -1:]
+        else:
+            moving = pull(moving, self.moving_field)
+        if level.fixed_weight is not None:
+            at_home = self._to_fixed(level.fixed_weight)
+            weight = at_home if weight is None else weight * at_home
+        return moving, self._to_fixed(level.fixed), weight
 
     def _step(self, force: Tensor) -> Tensor:
         """The step down a force, which it uses up; both in voxels of each axis."""

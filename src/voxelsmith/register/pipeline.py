@@ -18,10 +18,12 @@ from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.resample import resample_to
 from voxelsmith.core.transform import Transform
 from voxelsmith.models.device import pick_device
+from voxelsmith.models.hvit import HViT
 from voxelsmith.register import measures
-from voxelsmith.register.affine import AffineResult, align
+from voxelsmith.register.affine import align
 from voxelsmith.register.checks import check, usable_as_start
 from voxelsmith.register.deformable import deform
+from voxelsmith.register.learned import begun, load_network
 from voxelsmith.register.preparation import Prepared, prepare
 from voxelsmith.register.problem import Deformation, Float, Problem
 from voxelsmith.register.request import RegistrationRequest
@@ -60,8 +62,12 @@ def register(request: RegistrationRequest) -> Job[RegistrationResult]:
     ------
     GeometryError, InputError, ResourceError
         If the request cannot work; see :mod:`voxelsmith.register.checks`.
+    FormatError, ModelUnavailableError
+        If the weights that it names cannot be used.
     """
     notes = list(check(request))
+    weights = request.settings.weights
+    network = None if weights is None else load_network(weights)
     yield Progress(0, _TOTAL, "Preparing")
     fixed = prepare(request.fixed, request.fixed_mask)
     moving = prepare(request.moving, request.moving_mask)
@@ -72,29 +78,59 @@ def register(request: RegistrationRequest) -> Job[RegistrationResult]:
     if affine.mirrored:
         notes.append(_MIRRORED)
     history = [Step("affine", s.level, s.number, s.similarity) for s in affine.history]
-    transform = Transform(affine.matrix)
-    yield Progress(_ALIGNED, _TOTAL, "Affine map found", Preview(request, transform, tuple(history)))
-    deformation, inverse = None, None
+    preview = Preview(request, Transform(affine.matrix), tuple(history), affine.start, tuple(notes))
+    yield Progress(_ALIGNED, _TOTAL, "Affine map found", preview)
+    inverse = None
     if request.settings.deformable is not None:
-        deformation = yield from _deformation(request, fixed, moving, affine.matrix, history)
+        deformation = yield from _deformation(fixed, moving, preview, network)
         transform = Transform(affine.matrix, _field(deformation.displacement, fixed.affine))
-        history += _steps(deformation)
+        preview = replace(preview, transform=transform, history=(*history, *_steps(deformation)))
         if deformation.inverse is not None:
             inverse = _field(deformation.inverse, fixed.affine)
-    yield Progress(_DEFORMED, _TOTAL, "Warping", Preview(request, transform, tuple(history)))
-    warped = Preview(request, transform, ()).warped()
+    return (yield from _concluded(preview, fixed, moving, inverse))
+
+
+def conclude(preview: Preview) -> Job[RegistrationResult]:
+    """Make a result of how far a registration had come when it was stopped.
+
+    Parameters
+    ----------
+    preview
+        The last one that it gave.
+
+    Yields
+    ------
+    Progress
+        Of 100.
+
+    Returns
+    -------
+    RegistrationResult
+    """
+    yield Progress(_DEFORMED, _TOTAL, "Preparing")
+    request = preview.request
+    fixed, moving = prepare(request.fixed, request.fixed_mask), prepare(request.moving, request.moving_mask)
+    return (yield from _concluded(preview, fixed, moving, None))
+
+
+def _concluded(
+    preview: Preview, fixed: Prepared, moving: Prepared, inverse: DisplacementField | None
+) -> Generator[Progress, None, RegistrationResult]:
+    """Warp and measure."""
+    request = preview.request
+    yield Progress(_DEFORMED, _TOTAL, "Warping")
+    warped = preview.warped()
     yield Progress(_DEFORMED + 4, _TOTAL, "Measuring")
-    found = _measured(request, fixed, moving, affine, transform, inverse)
     return RegistrationResult(
         request,
         (request.fixed.fingerprint(), request.moving.fingerprint()),
-        transform,
+        preview.transform,
         inverse,
         warped,
-        found,
-        affine.start,
-        tuple(notes),
-        tuple(history),
+        _measured(request, fixed, moving, preview.transform, inverse),
+        preview.start,
+        preview.notes,
+        preview.history,
     )
 
 
@@ -113,10 +149,15 @@ def _part(job: Job[T], begin: int, end: int) -> Job[T]:
 
 
 def _deformation(
-    request: RegistrationRequest, fixed: Prepared, moving: Prepared, matrix: FloatArray, history: list[Step]
+    fixed: Prepared, moving: Prepared, aligned: Preview, network: HViT | None
 ) -> Generator[Progress, None, Deformation]:
     """Run the deformation; at the end of each level its partial result becomes a preview."""
-    job = deform(_problem(request, fixed, moving, matrix), request.settings.deformable, _device(request))
+    request, matrix = aligned.request, aligned.transform.matrix
+    problem, settings = _problem(request, fixed, moving, matrix), request.settings.deformable
+    if network is not None and settings is not None:
+        yield Progress(_ALIGNED, _TOTAL, "Asking the network")
+        problem, settings = begun(problem, fixed.affine, settings, network, _device(request))
+    job = deform(problem, settings, _device(request))
     try:
         while True:
             progress = next(job)
@@ -124,7 +165,7 @@ def _deformation(
             partial = None
             if isinstance(progress.partial, Deformation):
                 transform = Transform(matrix, _field(progress.partial.displacement, fixed.affine))
-                partial = Preview(request, transform, (*history, *_steps(progress.partial)))
+                partial = replace(aligned, transform=transform, history=(*aligned.history, *_steps(progress.partial)))
             yield Progress(done, _TOTAL, progress.message, partial)
     except StopIteration as stop:
         result: Deformation = stop.value
@@ -193,12 +234,11 @@ def _measured(
     request: RegistrationRequest,
     fixed: Prepared,
     moving: Prepared,
-    affine: AffineResult,
     transform: Transform,
     inverse: DisplacementField | None,
 ) -> Measures:
     compared: Compared = "correlation" if request.settings.affine.similarity == "ncc" else "mutual information"
-    stages = (Transform(), Transform(affine.matrix), transform)
+    stages = (Transform(), Transform(transform.matrix), transform)
     before, between, after = (measures.likeness(fixed, moving, stage, compared) for stage in stages)
     found = Measures(compared, before, between, after, {})
     if request.fixed_labels is not None and request.moving_labels is not None:

@@ -1,18 +1,26 @@
 """Presets: settings by what is to be registered.
 
-Owns the table that the dock, the command line and scripts offer. A preset may look at the fixed volume, as the levels
-of a fast preview depend on its size.
+Owns the table that the dock, the command line and scripts offer. A preset may look at the fixed volume: the levels of
+a fast preview depend on its size, and volumes of more than a million voxels, whose structures are many voxels wide, are
+deformed less smoothly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.volume import Volume
 from voxelsmith.register.request import AffineSettings, AffineSimilarity, RegistrationSettings
+
+if TYPE_CHECKING:
+    from voxelsmith.register.criterion import SimilarityName
+
+# Voxels.
+_LARGE = 2**20
 
 
 @dataclass(frozen=True)
@@ -33,19 +41,26 @@ class Preset:
 
 
 def _same_modality(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc")
+    return _settings("ncc", **_smoothing(fixed))
 
 
 def _cross_modality(fixed: Volume) -> RegistrationSettings:
-    return _settings("mi", similarity="mind")
+    return _settings("mi", similarity="mind", **_smoothing(fixed))
 
 
 def _large_motion(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc", convex=True)
+    return _settings("ncc", convex=True, **_smoothing(fixed))
 
 
 def _fast(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc", shrinks=levels(fixed)[:-1], iterations=40)
+    return _settings("ncc", shrinks=levels(fixed)[:-1], iterations=40, **_smoothing(fixed))
+
+
+def _smoothing(fixed: Volume) -> dict[str, float]:
+    """How smooth steps and displacements are: as the settings have it, less for large volumes."""
+    if math.prod(fixed.grid) <= _LARGE:
+        return {}
+    return {"field_sigma": 0.5, "gradient_sigma": 1.0, "ease": 1.0}
 
 
 def _settings(affine: AffineSimilarity, **deformable: Any) -> RegistrationSettings:
@@ -70,12 +85,12 @@ def preset(name: str, fixed: Volume) -> RegistrationSettings:
     return PRESETS[name].make(fixed)
 
 
-def levels(fixed: Volume) -> tuple[int, ...]:
+def levels(fixed: Volume, similarity: SimilarityName = "lncc") -> tuple[int, ...]:
     """By how much each level of a deformation shrinks a volume if nothing else is asked, coarse to fine."""
     from voxelsmith.register.pyramid import default_shrinks, level_grid
 
     i, j, k = fixed.spacing.tolist()
-    return default_shrinks(level_grid(fixed.grid, (i, j, k), 1))
+    return default_shrinks(level_grid(fixed.grid, (i, j, k), 1), similarity)
 
 
 def stopped_at(settings: RegistrationSettings, fixed: Volume, shrink: int) -> RegistrationSettings:
@@ -85,5 +100,6 @@ def stopped_at(settings: RegistrationSettings, fixed: Volume, shrink: int) -> Re
             f"The last level of a deformation shrinks the volume by 1 or more, got {shrink}; an affine registration "
             "has none."
         )
-    coarser = tuple(s for s in settings.deformable.shrinks or levels(fixed) if s > shrink)
+    usual = settings.deformable.shrinks or levels(fixed, settings.deformable.similarity)
+    coarser = tuple(s for s in usual if s > shrink)
     return replace(settings, deformable=replace(settings.deformable, shrinks=(*coarser, shrink)))

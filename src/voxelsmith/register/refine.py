@@ -1,29 +1,32 @@
 """Improving a linear map on one level of resolution.
 
 Owns the parameters and the steps. A map is changed by a shift and by the exponential of a small matrix about the middle
-of what counts, so that it never turns into a mirror image, and every parameter moves voxels by about one millimetre.
-Steps are those of L-BFGS with a line search.
+of what counts, so that it never turns into a mirror image. Steps are those of Levenberg and Marquardt: towards the
+minimum that slope and curvature promise, shorter where the last one did not keep its promise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from voxelsmith.core.affine import FloatArray
 from voxelsmith.core.progress import Progress
-from voxelsmith.register.affine_level import Level
+from voxelsmith.register.affine_level import Expansion, Level
 
 Model: TypeAlias = Literal["rigid", "affine"]
 
-# In voxels of the level: after two steps that are this short the search is over.
-_SHORT = 0.002
-_PATIENCE = 2
+# In voxels of the level: after a step that is this short the search is over.
+_SHORT = 0.005
+# So many steps in a row that made things worse end it too.
+_FAILURES = 5
+# By how much curvatures are raised at first, and what a step that makes things better or worse does to that.
+_DAMPING, _BETTER, _WORSE = 0.01, 0.2, 5.0
+_TINY = 1e-9
 
 
 def refine(
@@ -40,47 +43,36 @@ def refine(
     model
         "rigid" turns and shifts it, "affine" scales and shears it too.
     steps
-        How many at most.
+        How many at most, those that are taken back included.
     progress
         Reported after every step.
 
     Returns
     -------
     ndarray of shape (4, 4), list of float
-        The map, and how alike the images were before the first step and after each; higher is better.
+        The map, and how alike the images were before the first step and after each that helped; higher is better.
     """
-    move = _Move(level.positions, model)
-    base = torch.from_numpy(np.array(matrix))
-    parameters = torch.zeros(move.count, dtype=torch.float64, requires_grad=True)
-    first = level.loss(base @ move(parameters))
-    (slope,) = torch.autograd.grad(first, parameters)
-    similarities: list[float] = []
-    # With slopes of one in all, the first step is about as long as a voxel.
-    scale = float(slope.abs().sum()) / level.spacing
-    if scale == 0:
-        return matrix, [-first.item()]
-    optimiser = torch.optim.LBFGS([parameters], max_iter=1, max_eval=8, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss: Tensor = level.loss(base @ move(parameters)) / scale
-        torch.autograd.backward(loss)
-        return loss
-
-    short = 0
+    free = _freedom(model)
+    with _one_thread():
+        here = level.expansion(matrix)
+    similarities, damping, failures = [-here.loss], _DAMPING, 0
     for _ in range(steps):
-        before = parameters.detach().clone()
-        with _one_thread():
-            step: Callable[[Callable[[], Tensor]], Tensor] = optimiser.step
-            similarities.append(-scale * step(closure).item())
-        yield progress
-        moved = float((parameters.detach() - before).abs().max()) / level.spacing
-        short = short + 1 if moved < _SHORT else 0
-        if short == _PATIENCE:
+        if not here.slope.any():
             break
-    with torch.no_grad():
-        found = base @ move(parameters)
-        return found.numpy(), [*similarities, -level.loss(found).item()]
+        step = _step(here, free, damping)
+        tried = matrix @ _move(step, level)
+        with _one_thread():
+            there = level.expansion(tried)
+        yield progress
+        better = there.loss < here.loss
+        damping *= _BETTER if better else _WORSE
+        failures = 0 if better else failures + 1
+        if better:
+            matrix, here = tried, there
+            similarities.append(-here.loss)
+        if np.abs(step).max() < _SHORT * level.spacing or failures == _FAILURES:
+            break
+    return matrix, similarities
 
 
 @contextmanager
@@ -94,34 +86,30 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class _Move:
-    """From parameters to a 4x4 matrix near the identity."""
-
-    def __init__(self, positions: FloatArray, model: Model) -> None:
-        middle = positions.mean(axis=0)
-        radius = float(np.sqrt(((positions - middle) ** 2).sum(axis=1).mean()))
-        self._basis = torch.from_numpy(_generators(model) / max(radius, np.finfo(np.float64).tiny))
-        self._there, self._back = (torch.eye(4, dtype=torch.float64) for _ in range(2))
-        self._there[:3, 3], self._back[:3, 3] = torch.from_numpy(middle), torch.from_numpy(-middle)
-        self._last = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-
-    @property
-    def count(self) -> int:
-        """How many parameters there are."""
-        return 3 + len(self._basis)
-
-    def __call__(self, parameters: Tensor) -> Tensor:
-        linear = torch.linalg.matrix_exp(torch.einsum("n,nij->ij", parameters[3:], self._basis))
-        top = torch.cat([linear, parameters[:3, None]], dim=1)
-        moved: Tensor = self._there @ torch.cat([top, self._last]) @ self._back
-        return moved
-
-
-def _generators(model: Model) -> FloatArray:
-    """What a map may do beside shifting, as 3x3 matrices of unit length: the three turns, or everything."""
+def _freedom(model: Model) -> FloatArray:
+    """The directions in which the twelve numbers of a step may go, as columns: with the three turns, or everything."""
     if model == "affine":
-        return np.eye(9).reshape(9, 3, 3)
-    turns = np.zeros((3, 3, 3))
+        return np.eye(12)
+    free = np.zeros((12, 6))
+    free[:3, :3] = np.eye(3)
     for n in range(3):
-        turns[n, (n + 1) % 3, (n + 2) % 3], turns[n, (n + 2) % 3, (n + 1) % 3] = -np.sqrt(0.5), np.sqrt(0.5)
-    return turns
+        turn = np.zeros((3, 3))
+        turn[n, (n + 1) % 3], turn[(n + 1) % 3, n] = -np.sqrt(0.5), np.sqrt(0.5)
+        free[3:, 3 + n] = turn.ravel()
+    return free
+
+
+def _step(here: Expansion, free: FloatArray, damping: float) -> FloatArray:
+    """The step (12,) to where slope and curvature promise the minimum."""
+    curvature = free.T @ here.curvature @ free
+    raised = np.diag(damping * np.diag(curvature) + _TINY * (np.trace(curvature) + _TINY))
+    step: FloatArray = -free @ np.linalg.solve(curvature + raised, free.T @ here.slope)
+    return step
+
+
+def _move(step: FloatArray, level: Level) -> FloatArray:
+    """A step as a 4x4 matrix near the identity."""
+    moved = np.eye(4)
+    moved[:3, :3] = torch.linalg.matrix_exp(torch.from_numpy(step[3:].reshape(3, 3) / level.radius)).numpy()
+    moved[:3, 3] = level.middle + step[:3] - moved[:3, :3] @ level.middle
+    return moved

@@ -7,6 +7,7 @@ it; whether they can be registered is looked at by :mod:`voxelsmith.register.che
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -56,11 +57,24 @@ class RegistrationSettings:
         The deformation after it; None leaves it out.
     device
         Where the deformation is computed: "auto", "cpu", "cuda" or "mps".
+    weights
+        What the deformation starts from: the answer of the network in this file or run folder of a training; None
+        starts from the affine map alone.
+
+    Raises
+    ------
+    InputError
+        If there are weights, but no deformation.
     """
 
     affine: AffineSettings = field(default_factory=AffineSettings)
     deformable: DeformableSettings | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and self.deformable is None:
+            raise InputError("Weights are what a deformation starts from, but it is left out; drop one of the two.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,11 +107,19 @@ class Measures:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """How far a registration has come: the transform so far, and the history."""
+    """How far a registration has come: the transform so far, and what is known until then.
+
+    Parameters
+    ----------
+    request, transform, history, start, notes
+        As of the :class:`RegistrationResult`.
+    """
 
     request: RegistrationRequest
     transform: Transform
     history: tuple[Step, ...]
+    start: str = ""
+    notes: tuple[str, ...] = ()
 
     def warped(self) -> Volume:
         """The moving image on the fixed grid; beyond it lies 0, or its least value if that is negative."""
@@ -171,10 +179,13 @@ class RegistrationResult:
 
 def warp(transform: Transform, moving: V, fixed: Volume) -> V:
     """A volume of the moving world on the fixed grid; beyond it lies 0, or an image's least value if negative."""
-    fill = 0.0
-    if not isinstance(moving, LabelVolume):
-        values = np.asarray(moving.array)
-        lowest = float(np.min(values, where=np.isfinite(values), initial=0))
-        fill = min(0.0, lowest)
-    pulled = transform.pull_image(moving, fixed.affine, fixed.grid, fill=fill)
+    pulled = transform.pull_image(moving, fixed.affine, fixed.grid, fill=outside_value(moving))
     return replace(pulled, units=fixed.units)
+
+
+def outside_value(moving: Volume) -> float:
+    """What lies beyond a moving volume: 0, or an image's least finite value if that is negative."""
+    if isinstance(moving, LabelVolume):
+        return 0.0
+    values = np.asarray(moving.array)
+    return min(0.0, float(np.min(values, where=np.isfinite(values), initial=0)))

@@ -103,9 +103,9 @@ def anatomy_sample(
     source_spacing = np.asarray(spacing, dtype=np.float64)
     grid, size = _random_view(rng, labels, source_spacing)
     raw = _resample(rng, labels, source_spacing, grid, size, scheme.unannotated)
-    whole = _renumber(np.arange(int(raw.max()) + 1), scheme.aliases)
-    left = _renumber(whole, scheme.pairs)
-    tissues, classes = _compact(raw, left if rng.random() < _ALIKE else whole)
+    whole = renumbered(np.arange(int(raw.max()) + 1), scheme.aliases)
+    left = renumbered(whole, scheme.pairs)
+    tissues, classes = compacted(raw, left if rng.random() < _ALIKE else whole)
     image = render(rng, tissues, size, classes=classes, air=scheme.air)
     annotated = np.where(np.isin(whole, list(scheme.unannotated)), 0, left if rng.random() < _MERGED else whole)[raw]
     counts = np.bincount(annotated.ravel())
@@ -150,12 +150,12 @@ def _resample(
     return found
 
 
-def _renumber(numbers: npt.NDArray[np.intp], changes: Mapping[int, int]) -> npt.NDArray[np.intp]:
+def renumbered(numbers: npt.NDArray[np.intp], changes: Mapping[int, int]) -> npt.NDArray[np.intp]:
     """Each number, or what it changes to."""
     return np.array([changes.get(number, number) for number in numbers.tolist()], dtype=np.intp)
 
 
-def _compact(raw: Labels, looks: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.intp]]:
+def compacted(raw: Labels, looks: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.intp]]:
     """Number the labels that occur 0, 1, 2, ... and say which look alike, also by small numbers; 0 stays 0."""
     occurs = np.bincount(raw.ravel()) > 0
     occurs[0] = True

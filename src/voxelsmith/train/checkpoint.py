@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Checkpoint:
         Computing time so far.
     non_finite
         Steps in a row, up to this one, whose loss was not finite.
+    about
+        What the recipe wants to travel along, as plain values: classes, voxel size, normalisation.
     """
 
     step: int
@@ -63,6 +65,7 @@ class Checkpoint:
     tally: dict[str, Any]
     seconds: float
     non_finite: int
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def has_checkpoint(folder: Path | str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -63,7 +63,14 @@ class Recipe(Protocol):
         """Measures on a set that is always the same; "score" is the one that is better when higher."""
 
 
-def train(recipe: Recipe, settings: Settings, out: Path | str, *, resume: bool = False) -> Job[History]:
+def train(
+    recipe: Recipe,
+    settings: Settings,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Job[History]:
     """Train a model.
 
     The job reports after each step, with the latest row of the history. Closed between two reports, it leaves a
@@ -80,6 +87,8 @@ def train(recipe: Recipe, settings: Settings, out: Path | str, *, resume: bool =
         :func:`voxelsmith.train.checkpoint.export` takes the weights from it.
     resume
         Go on with the training in ``out``; a folder without one begins a new training.
+    about
+        Plain values that travel in the checkpoint; read anew for each, so they may change on the way.
 
     Returns
     -------
@@ -98,7 +107,7 @@ def train(recipe: Recipe, settings: Settings, out: Path | str, *, resume: bool =
     """
     started = time.monotonic()
     folder = _run_folder(Path(out), resume)
-    run = _Run(recipe, settings)
+    run = _Run(recipe, settings, {} if about is None else about)
     if has_checkpoint(folder):
         run.restore(load(folder))
     log = HistoryFile(folder, run.rows)
@@ -143,8 +152,8 @@ def _run_folder(out: Path, resume: bool) -> Path:
 class _Run:
     """A training between two steps, and how it gets from one to the next."""
 
-    def __init__(self, recipe: Recipe, settings: Settings) -> None:
-        self.recipe, self.settings = recipe, settings
+    def __init__(self, recipe: Recipe, settings: Settings, about: Mapping[str, Any]) -> None:
+        self.recipe, self.settings, self.about = recipe, settings, about
         self.device = pick_device(settings.device)
         self.bfloat16 = uses_bfloat16(settings.precision, self.device)
         # oneDNN compiles convolutions for each shape of window; its own 1024 places are taken by a dozen shapes.
@@ -227,6 +236,7 @@ class _Run:
             tally=asdict(self.tally),
             seconds=self.seconds,
             non_finite=self.non_finite,
+            about=dict(self.about),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

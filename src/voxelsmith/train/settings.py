@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from voxelsmith.core.errors import InputError
-from voxelsmith.models.device import DeviceName, Precision
 
-# What may differ when a training is resumed: where, when and how often, but nothing that decides what is learned.
-_FREE = {"workers", "device", "max_seconds", "checkpoint_every"}
+if TYPE_CHECKING:
+    from voxelsmith.models.device import DeviceName, Precision
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,9 @@ class Settings:
     InputError
         If a number is outside what it may be.
     """
+
+    # What may differ when a training is resumed: where, when and how often, but nothing that decides what is learned.
+    free: ClassVar[frozenset[str]] = frozenset({"workers", "device", "max_seconds", "checkpoint_every"})
 
     steps: int
     accumulate: int = 1
@@ -114,7 +116,7 @@ class Settings:
             If a setting that decides what is learned differs.
         """
         now = asdict(self)
-        changed = [name for name in now if name not in _FREE and now[name] != earlier.get(name)]
+        changed = [name for name in now if name not in self.free and now[name] != earlier.get(name)]
         if changed:
             was = ", ".join(f"{name} {earlier.get(name)}" for name in changed)
             told = ", ".join(f"{name} {now[name]}" for name in changed)
