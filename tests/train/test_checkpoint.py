@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from voxelsmith.core.errors import FormatError, InputError, ResourceError
-from voxelsmith.core.progress import Cancelled
+from voxelsmith.core.progress import Cancelled, run_job
 from voxelsmith.train import checkpoint as checkpoints
 from voxelsmith.train.checkpoint import CHECKPOINT, export, has_checkpoint, load
 from voxelsmith.train.history import HISTORY, HistoryFile, Row, read_history
@@ -20,6 +20,18 @@ def test_it_loads_without_running_code(trained):
     state = torch.load(out / CHECKPOINT, weights_only=True)
     assert state["step"] == 3
     assert Settings(**state["settings"]).steps == 3
+
+
+def test_what_a_recipe_says_travels_along_and_older_checkpoints_say_nothing(blob_recipe, settings, tmp_path):
+    about = {"classes": (1, 3)}
+    run_job(
+        train(blob_recipe(), replace(settings, steps=2), tmp_path, about=about), lambda p: about.update(done=p.done)
+    )
+    assert load(tmp_path).about == {"classes": (1, 3), "done": 1}
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    del state["about"]
+    torch.save(state, tmp_path / CHECKPOINT)
+    assert load(tmp_path).about == {}
 
 
 def test_a_folder_that_holds_a_training_is_not_overwritten(trained):
