@@ -23,7 +23,8 @@ from qtpy.QtTest import QTest
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.plugin.docks.prompt.boxes import outline
-from voxelsmith.plugin.layers import from_ijk, label_names, to_stored
+from voxelsmith.plugin.docks.train.runs import HOME as RUNS
+from voxelsmith.plugin.layers import from_ijk, label_names, labels_like, to_stored
 from voxelsmith.plugin.showcase import arrange, settle
 from voxelsmith.segment.simulate import next_click
 from voxelsmith.weights.cache import CACHE
@@ -31,7 +32,7 @@ from voxelsmith.weights.cache import CACHE
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"fewshot": 860, "models": 620, "prompt": 840, "register": 980, "volumes": 620}
+DOCK_HEIGHTS = {"fewshot": 980, "models": 620, "prompt": 840, "register": 980, "train": 1190, "volumes": 620}
 CLICKS = 3
 PAINTED_SLICES = 5
 # In the average brain, a slice through the ventricles.
@@ -39,6 +40,9 @@ MIDDLE = (49, 58, 45)
 LUNG = (-1350, 150)
 # The windpipe of the chest CT, by eye.
 TRACHEA = Box((164, 119, 9), (198, 159, 17))
+# Of the brain MR: slices that a user painted or found empty, and one through the tumour that nobody painted.
+PAINTED, UNPAINTED = (5, 12, 14, 16, 21), 13
+TRAINED_STEPS = 150
 
 
 class Studio:
@@ -279,6 +283,48 @@ def fewshot_pictures(folder: Path) -> None:
     viewer.close()
 
 
+def train_pictures(folder: Path) -> None:
+    """The Train dock: a network learns the tumour of the brain MR from three slices and two empty ones."""
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ[RUNS] = str(Path(empty) / "voxelsmith-runs")
+        studio = Studio(folder, "Train", "brain_mr")
+        viewer, dock = studio.viewer, studio.dock
+        image, truth_layer = viewer.layers
+        truth = to_stored(truth_layer, truth_layer.data)
+        truth_layer.visible = False
+        painted = labels_like(image, name="painted")
+        stored = to_stored(painted, painted.data)
+        stored[:, :, list(PAINTED)] = truth[:, :, list(PAINTED)]
+        viewer.add_layer(painted)
+        choice = dock.data.combos["labels"]
+        choice.setCurrentText(painted.name)
+        choice.activated.emit(choice.currentIndex())
+        middle = np.argwhere(truth).mean(axis=0).round()
+        for index in PAINTED:
+            studio.look_at((*middle[:2], index))
+            settle()
+            dock.data.buttons["slice"].click()
+        while not dock.data.classes.rowCount():
+            QTest.qWait(20)
+        dock.data.classes.item(0, 1).setText("tumour")
+        studio.look_at((*middle[:2], UNPAINTED))
+        dock.training.train_button.click()
+        while not dock.training.curve.loss.steps or dock.training.curve.loss.steps[-1] < TRAINED_STEPS:
+            QTest.qWait(50)
+        studio.shoot("train_learning")
+        dock.training.stop_button.click()
+        while dock.controller.training.running:
+            QTest.qWait(50)
+        dock.result.buttons["apply"].click()
+        studio.answer()
+        dock.training.boxes["uncertainty"].click()
+        while "uncertainty" not in dock.controller.preview.layers:
+            QTest.qWait(50)
+        studio.shoot("train_uncertainty")
+        studio.shoot_dock("train")
+        viewer.close()
+
+
 def models_pictures(folder: Path) -> None:
     """The Models dock, on a machine where nothing was fetched yet."""
     with tempfile.TemporaryDirectory() as empty:
@@ -301,3 +347,4 @@ if __name__ == "__main__":
     fewshot_pictures(out)
     models_pictures(out)
     register_pictures(out)
+    train_pictures(out)

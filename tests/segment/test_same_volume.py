@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from phantoms import ball, noisy
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import InputError
@@ -87,6 +89,32 @@ def test_confidence_is_one_where_painted_and_less_between(proposal):
     assert (proposal.confidence[list(PAINTED)] == 1).all()
     assert (proposal.confidence[rest_of()] < 1).all()
     assert proposal.worst_slice not in PAINTED
+
+
+def test_an_empty_slice_is_as_sure_as_its_likeliest_pixel_is_not():
+    truth = ball(SHAPE, (18, 20, 15), 7)
+    image = noisy(truth)
+    answer = propose(image, support_of(image, truth.astype(np.uint8), (13, 17)), span=(0, 29))
+    empty = np.flatnonzero(~np.asarray(answer.labels.array).any(axis=(0, 1)))
+    assert {0, 29} <= set(empty.tolist())
+    likeliest = answer.probability(1).max(axis=(0, 1))
+    np.testing.assert_allclose(answer.confidence[empty], 1 - likeliest[empty], atol=1e-6)
+    assert answer.confidence[0] > 0.5
+
+
+def test_trees_take_one_core_and_leave_the_others(tube, monkeypatch):
+    seen = []
+
+    def spied(trees, x):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        return genuine(trees, x)
+
+    genuine = HistGradientBoostingClassifier.predict_proba
+    monkeypatch.setattr(HistGradientBoostingClassifier, "predict_proba", spied)
+    truth, image = tube
+    with threadpool_limits(2, user_api="openmp"):
+        propose(image, support_of(image, truth.astype(np.uint8)))
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("axis", [0, 1])

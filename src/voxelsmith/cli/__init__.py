@@ -12,7 +12,20 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from voxelsmith.cli import convert, demo, evaluate, invert, jacobian, register, segment, train, warp, weights
+from voxelsmith.cli import (
+    convert,
+    demo,
+    evaluate,
+    fewshot,
+    invert,
+    jacobian,
+    register,
+    segment,
+    train,
+    tvunet,
+    warp,
+    weights,
+)
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.core.progress import Cancelled
 
@@ -35,6 +48,9 @@ app.command("jacobian")(jacobian.jacobian)
 app.command("evaluate")(evaluate.evaluate)
 app.command("convert")(convert.convert)
 app.command("demo")(demo.demo)
+app.add_typer(fewshot.app, name="fewshot")
+train.app.command("tvunet")(tvunet.tvunet)
+app.command("predict")(tvunet.predict)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
 

@@ -15,6 +15,8 @@ import typer
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Progress
 
+_AXES = {"i": 0, "j": 1, "k": 2, "0": 0, "1": 1, "2": 2}
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -39,6 +41,15 @@ def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     if len(values) != count or not all(math.isfinite(v) for v in values):
         raise InputError(f"{what} takes {count} numbers separated by commas, got {text!r}.")
     return values
+
+
+def annotated_slices(text: str) -> tuple[int, tuple[int, ...]]:
+    """Axis and slices of ``AXIS:3,9,15`` with the axis i, j or k; InputError names the option otherwise."""
+    axis, _, listed = text.partition(":")
+    parts = [part.strip() for part in listed.split(",")]
+    if axis not in _AXES or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--slices takes AXIS:3,9,15 with the axis i, j or k, got {text!r}.")
+    return _AXES[axis], tuple(int(part) for part in parts)
 
 
 def emit(record: Mapping[str, Any], text: str, *, quiet: bool, as_json: bool) -> None:

@@ -6,23 +6,26 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption, emit, progress_bar
 from voxelsmith.core.errors import InputError
-from voxelsmith.core.progress import Cancelled, Progress
-from voxelsmith.jobs.local import run_here
+from voxelsmith.core.progress import Cancelled, Job, Progress
+from voxelsmith.jobs.local import Finished, run_here
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from voxelsmith.train.history import History
     from voxelsmith.train.loop import Recipe, Settings
+
+T = TypeVar("T")
 
 app = typer.Typer(help="Train a network into a run folder, and go on with it later.", rich_markup_mode=None)
 
@@ -33,6 +36,28 @@ MaxSecondsOption: TypeAlias = Annotated[float | None, typer.Option(help="Stop af
 ResumeOption: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the training in the run folder.")]
 SeedOption: TypeAlias = Annotated[int, typer.Option(help="Fixes everything random.")]
 WorkersOption: TypeAlias = Annotated[int | None, typer.Option(help="Processes that build samples; 0 for none.")]
+
+
+class PairSimilarity(StrEnum):
+    """Choices of ``--similarity``."""
+
+    lncc = "lncc"
+    mse = "mse"
+
+
+class FewShotMethod(StrEnum):
+    """Choices of ``--method``."""
+
+    prototype = "prototype"
+    senet = "senet"
+    film = "film"
+
+
+class QueryLayout(StrEnum):
+    """Choices of ``--query-layout``."""
+
+    aligned = "aligned"
+    official = "official"
 
 
 @app.command("promptable")
@@ -99,6 +124,89 @@ def segvol(
     _run(recipe, settings, out, recipe.save, resume=resume, quiet=quiet, as_json=as_json)
 
 
+@app.command("hvit")
+def hvit(
+    out: OutOption,
+    data: Annotated[Path | None, typer.Option(help="Folder that the paths of the split are relative to.")] = None,
+    split: Annotated[Path | None, typer.Option(help="TOML file that lists the volumes.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="File of weights or run folder to start from (default: random weights).")
+    ] = None,
+    similarity: Annotated[
+        PairSimilarity, typer.Option(help="Correlation in windows, or mean squared difference.")
+    ] = PairSimilarity.lncc,
+    smoothness: Annotated[float, typer.Option(help="Weight of the diffusion regulariser.")] = 1.0,
+    dice_weight: Annotated[float, typer.Option(help="Weight of the overlap of labels; 0 leaves them out.")] = 1.0,
+    velocity: Annotated[
+        bool, typer.Option("--velocity/--displacement", help="Predict a velocity, which does not fold, or a shift.")
+    ] = True,
+    light: Annotated[
+        bool, typer.Option("--light/--full", help="Attend to coarse maps as they are, or as they were refined.")
+    ] = True,
+    query_layout: Annotated[
+        QueryLayout, typer.Option(help="Whom coarse maps ask: the windows that they enclose, or as published.")
+    ] = QueryLayout.aligned,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train H-ViT, which registers two images by looking at them once."""
+    from voxelsmith.train import hvit as trainer
+
+    settings = trainer.settings(
+        **_chosen(steps, max_seconds, workers, device, seed),
+        similarity=similarity.value,
+        smoothness=smoothness,
+        dice_weight=dice_weight,
+        architecture=trainer.variant(velocity=velocity, light=light, query_layout=query_layout.value),
+    )
+    recipe = trainer.recipe(settings, data, split=split, pairs=pairs, start=start)
+    _run(recipe, settings, out, recipe.save, resume=resume, quiet=quiet, as_json=as_json)
+
+
+@app.command("episodes")
+def episodes(
+    out: OutOption,
+    data: Annotated[Path | None, typer.Option(help="Folder that the paths of the split are relative to.")] = None,
+    split: Annotated[Path | None, typer.Option(help="TOML file that lists the volumes.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Instead: folder of volumes to adapt to, without labels.")] = None,
+    method: Annotated[
+        FewShotMethod, typer.Option(help="Encoder of prototypes, or a conditional network: SE-Net or FiLM.")
+    ] = FewShotMethod.prototype,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="File of weights or run folder to start from (default: ImageNet or random ones)."),
+    ] = None,
+    side: Annotated[int | None, typer.Option(help="Pixels of the longer side of a slice, a multiple of 16.")] = None,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a few-shot network on episodes, made of volumes with or without labels."""
+    from voxelsmith.train import fewshot as trainer
+
+    sized = {} if side is None else {"side": side}
+    settings = trainer.settings(method.value, **_chosen(steps, max_seconds, workers, device, seed), **sized)
+    recipe = trainer.recipe(settings, data, split=split, pairs=pairs, images=images, start=start)
+    _run(recipe, settings, out, recipe.save, resume=resume, quiet=quiet, as_json=as_json)
+
+
 def _chosen(
     steps: int | None, max_seconds: float | None, workers: int | None, device: Device, seed: int
 ) -> dict[str, str | float]:
@@ -129,8 +237,15 @@ def _run(
 ) -> None:
     from voxelsmith.train.loop import train
 
-    latest = Progress(0, settings.steps)
-    with _stop_requests() as stop, progress_bar("Training", quiet=quiet or as_json) as show:
+    done = drive(train(recipe, settings, out, resume=resume), settings.steps, quiet=quiet or as_json)
+    history = done.result
+    tell(out, _write_weights(out, history, save), history, done.seconds, {}, quiet=quiet, as_json=as_json)
+
+
+def drive(job: Job[T], steps: int, *, quiet: bool) -> Finished[T]:
+    """Drive a training until it is done, or until a signal asks it to stop, which is said and is status 1."""
+    latest = Progress(0, steps)
+    with _stop_requests() as stop, progress_bar("Training", quiet=quiet) as show:
 
         def report(progress: Progress) -> bool:
             nonlocal latest
@@ -139,15 +254,26 @@ def _run(
             return not stop.is_set()
 
         try:
-            done = run_here(train(recipe, settings, out, resume=resume), title="Training", on_progress=report)
+            return run_here(job, title="Training", on_progress=report)
         except Cancelled:
             print(
                 f"voxelsmith: Stopped at step {latest.done} of {latest.total}; the same command with --resume goes on.",
                 file=sys.stderr,
             )
             raise typer.Exit(1) from None
-    history = done.result
-    weights = _write_weights(out, history, save)
+
+
+def tell(
+    out: Path,
+    weights: Path,
+    history: History,
+    seconds: float,
+    more: Mapping[str, Any],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Print what came of a training, with ``more`` in the JSON object."""
     last = history.rows[-1] if history.rows else None
     record = {
         "out": str(out),
@@ -158,16 +284,13 @@ def _run(
         "losses": {} if last is None else last.losses,
         "best_score": history.best_score,
         "best_step": history.best_step,
-        "seconds": done.seconds,
+        "seconds": seconds,
+        **more,
     }
     score = "" if history.best_score is None else f", best score {history.best_score:.4f} at step {history.best_step}"
     after = "" if history.finished else "; --resume goes on"
-    emit(
-        record,
-        f"{out}: step {history.step} of {history.steps}{score}, {done.seconds:.0f} s{after}",
-        quiet=quiet,
-        as_json=as_json,
-    )
+    text = f"{out}: step {history.step} of {history.steps}{score}, {seconds:.0f} s{after}"
+    emit(record, text, quiet=quiet, as_json=as_json)
 
 
 def _write_weights(

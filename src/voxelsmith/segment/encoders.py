@@ -192,7 +192,8 @@ class ScriptedEncoder(_VolumeEncoder):
     Parameters
     ----------
     path
-        The file, as ``torch.jit.save`` writes it. It holds a program of tensor operations, no Python.
+        The file, as ``torch.jit.save`` writes it. It is a program that runs with the rights of the user, so bring files
+        from a trusted source only.
 
     Raises
     ------

@@ -7,6 +7,7 @@ The trees are scikit-learn's histogram gradient boosting (Ke et al., LightGBM, N
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,8 @@ class PixelClassifier:
             early_stopping=False,
             random_state=s.seed,
         )
-        self._models.append(trees.fit(self._inputs[model], self._kinds))
+        with _one_thread():
+            self._models.append(trees.fit(self._inputs[model], self._kinds))
 
     def predict(self, features: HalfArray, row: int, prior: Prior, pixels: npt.NDArray[np.bool_]) -> FloatArray:
         """Probabilities of some pixels of a row.
@@ -161,11 +163,20 @@ class PixelClassifier:
         x = _inputs(features, row, rows, pixels)
         out = np.zeros((len(x), 1 + channels), dtype=np.float32)
         for trees in self._models:
-            likely = trees.predict_proba(x) * self._stands_for
+            with _one_thread():
+                likely = trees.predict_proba(x) * self._stands_for
             out[:, trees.classes_] += likely / likely.sum(axis=1, keepdims=True)
             x = np.concatenate([x, prior.feature(row, pixels, held_out=False)], axis=1)
         out = np.maximum(out / len(self._models), np.float32(_LEAST))
         return np.asarray(out / out.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """One thread for the trees: threads that share so little work wait for each other where others need the cores."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="openmp")
+    return limits
 
 
 def _inputs(features: HalfArray, row: int, rows: int, pixels: npt.NDArray[np.bool_]) -> FloatArray:

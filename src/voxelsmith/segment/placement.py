@@ -1,38 +1,36 @@
 """Placement: where each voxel of an annotated volume lies in the query, roughly.
 
-Owns the ways to find out: a registration, and the matching of slices with the body's outline in the plane.
-The position prior of prototypes is built on it, so a few millimetres of error do not matter. Places are millimetres
-along the query's own array axes, from its first voxel.
+Owns the ways to find out: a registration, and the matching of slices with the body's outline in the plane; and whether
+places say anything. They do not where query and support show different parts of the body, nor where the examples have
+their objects in different places, as tumours. The position prior of prototypes is built on it, so a few millimetres of
+error do not matter. Places are millimetres along the query's own array axes, from its first voxel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from voxelsmith.core.affine import Affine, FloatArray
 from voxelsmith.core.progress import Job
-from voxelsmith.core.transform import Transform
-from voxelsmith.register.affine import align
-from voxelsmith.register.measures import likeness
 from voxelsmith.register.pipeline import register
-from voxelsmith.register.preparation import prepare
 from voxelsmith.register.presets import preset
-from voxelsmith.register.request import AffineSettings, RegistrationRequest
+from voxelsmith.register.request import RegistrationRequest
 from voxelsmith.segment import slice_matching
 from voxelsmith.segment.common_grid import Sliced, index_mm
 from voxelsmith.segment.encoders import unit_range
+from voxelsmith.segment.rough_map import lay
 
 How: TypeAlias = Literal["auto", "affine", "deformable", "slices"]
 
-# An affine map of 12 numbers needs this many voxels along each axis to be found.
+# A map of the whole image needs this many voxels along each axis to be found.
 _LEAST_SIDE = 8
-_ALIKE = 0.5
-# People differ in size by less than this factor; a map that stretches more has gone wrong.
-_STRETCH = 2.0
+# Centres of the same object that lie farther from each other than this many of its radii are in different places.
+_APART = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +40,19 @@ class Placement:
     Parameters
     ----------
     how
-        How it was found: "affine", "deformable", "slices", or "range" where the user gave it.
+        How it was found: "affine", "shift", "deformable", "slices", or "range" where the user gave it.
     to_query
         From voxel indices of the support on the common grid, shape (..., 3), to places, of the same shape.
     alike
         Correlation of the images after a registration, -1 to 1; NaN otherwise.
+    trusted
+        Whether query and support show the same part of the body, as far as can be told; true if the user chose the way.
     """
 
-    how: Literal["affine", "deformable", "slices", "range"]
+    how: Literal["affine", "shift", "deformable", "slices", "range"]
     to_query: Callable[[FloatArray], FloatArray]
     alike: float = float("nan")
+    trusted: bool = True
 
 
 def place(
@@ -64,8 +65,8 @@ def place(
     query, support
         On the common grid.
     how
-        "affine", "deformable", "slices", or "auto": affine where the images become alike by it. Slices are matched
-        where an affine map goes wrong or, by "auto", the images are too small for one.
+        "affine" or "deformable" registration, matched "slices", or "auto": a registration unless the images are too
+        small for one; it says itself whether it can be trusted.
     known_range
         First and last slice of the query in which the classes lie, if the user says so; it wins over "auto".
 
@@ -76,25 +77,35 @@ def place(
     """
     if how == "deformable":
         return (yield from _by_deformation(query, support))
-    if known_range is None and how != "slices":
-        small = min(*query.image.grid, *support.image.grid) < _LEAST_SIDE
-        if how == "affine" or not small:
-            found = yield from _by_registration(query, support)
-            if found is not None and (how == "affine" or found.alike >= _ALIKE):
-                return found
+    small = min(*query.image.grid, *support.image.grid) < _LEAST_SIDE
+    if how == "affine" or (how == "auto" and known_range is None and not small):
+        rough = yield from lay(query.image, support.image)
+        chain = index_mm(query.image) @ Affine(rough.matrix).inverse() @ support.image.affine
+        return Placement(rough.how, chain.apply, rough.alike, rough.matched or how == "affine")
     return _by_slices(query, support, known_range)
 
 
-def _by_registration(query: Sliced, support: Sliced) -> Job[Placement | None]:
-    """By an affine map; None if it makes the support much larger or smaller."""
-    fixed, moving = prepare(query.image), prepare(support.image)
-    found = yield from align(fixed, moving, AffineSettings())
-    stretch = np.linalg.svd(found.matrix[:3, :3], compute_uv=False)
-    if stretch.max() > _STRETCH or stretch.min() < 1 / _STRETCH:
-        return None
-    alike = likeness(fixed, moving, Transform(found.matrix), "correlation")
-    chain = index_mm(query.image) @ Affine(found.matrix).inverse() @ support.image.affine
-    return Placement("affine", chain.apply, alike)
+def telling(supports: Sequence[Sliced], placements: Sequence[Placement]) -> bool:
+    """Whether places can tell where things lie in the query.
+
+    They can if at least half of the placements are trusted, and, where several examples have the same classes, their
+    centres lie about a radius from each other or less, by the median over classes and pairs.
+    """
+    if 2 * sum(p.trusted for p in placements) < len(placements):
+        return False
+    centres: dict[int, list[tuple[FloatArray, float]]] = {}
+    for support, placement in zip(supports, placements, strict=True):
+        marked = np.where(support.known, support.labels, 0)
+        for value in np.unique(marked[marked != 0]).tolist():
+            index = np.argwhere(marked == value).astype(np.float64)
+            radius = np.cbrt(3 * len(index) * support.image.affine.voxel_volume / (4 * np.pi))
+            centres.setdefault(value, []).append((placement.to_query(index).mean(0), float(radius)))
+    apart = [
+        2 * float(np.linalg.norm(a - b)) / (r + s)
+        for found in centres.values()
+        for (a, r), (b, s) in combinations(found, 2)
+    ]
+    return not apart or float(np.median(apart)) <= _APART
 
 
 def _by_deformation(query: Sliced, support: Sliced) -> Job[Placement]:

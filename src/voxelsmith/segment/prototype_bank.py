@@ -1,8 +1,9 @@
 """Prototype bank: what a support set teaches, and the answer that follows for a slice of the query.
 
 Owns the prototypes of all annotated slices with their places, the scale on which features are compared (the support's
-own mean and spread, channel by channel), and the choice of the prototypes that a query slice is compared with: those
-whose place lies near it. Slices lie along axis ``axis`` of the common grid.
+own mean and spread, channel by channel, in the directions in which prototypes differ most), and the choice of the
+prototypes that a query slice is compared with: those whose place lies near it. Slices lie along axis ``axis`` of the
+common grid.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _REACH = 2.5
 _SHARED = 0.5
 _CHECKED_PIXELS = 4096
 _READ_AT_ONCE = 8
+# Directions of feature space that are compared; cosines in the rest are mostly noise, and cost time.
+_DIRECTIONS = 64
 _TINY = 1e-6
 
 
@@ -90,6 +93,7 @@ class Bank:
         self._compared: tuple[float | None, list[Prototypes]] | None = None
         self._centre: Tensor
         self._width: Tensor
+        self._basis: Tensor
 
     def learn(
         self, source: Sliced, placement: Placement, encoder: Encoder, *, with_background: bool = True
@@ -161,9 +165,11 @@ class Bank:
         from voxelsmith.models.prototype import Prototypes
 
         self._centre, self._width = _mean_and_width(self._moments)
-        for shots in self._shots:
-            vectors = torch.cat([s.vectors for s in shots]) if shots else self._centre.new_zeros(0, len(self._centre))
-            vectors = (vectors - self._centre) / self._width
+        empty = self._centre.new_zeros(0, len(self._centre))
+        classes = [torch.cat([s.vectors for s in shots]) if shots else empty for shots in self._shots]
+        self._basis = _directions((torch.cat(classes) - self._centre) / self._width)
+        for shots, found in zip(self._shots, classes, strict=True):
+            vectors = (found - self._centre) / self._width @ self._basis
             if self.settings.kind == "global":
                 self._classes.append(Prototypes(vectors.mean(0, keepdim=True) if len(vectors) else vectors))
             else:
@@ -171,6 +177,14 @@ class Bank:
                 self._classes.append(Prototypes(vectors, torch.cat(where) if where else None))
         self._moments.clear()
         self._shots.clear()
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        """Features (1, C, *plane) on the scale of the support, channel by channel."""
+        return (features - self._centre[:, None, None]) / self._width[:, None, None]
+
+    def _turned(self, scaled: Tensor) -> Tensor:
+        """Scaled features in the directions that are compared."""
+        return (scaled.movedim(1, -1) @ self._basis).movedim(-1, 1)
 
     def answer(self, target: Sliced, n: int, features: Tensor) -> tuple[FloatArray, float]:
         """Probabilities of one query slice, shape (classes + 1, *plane), and how consistent they are, 0 to 1.
@@ -186,8 +200,9 @@ class Bank:
         """
         from voxelsmith.models.prototype import class_scores
 
-        features = (features - self._centre[:, None, None]) / self._width[:, None, None]
-        self._seen.append(_moments(features[0].flatten(1)))
+        scaled = self._scaled(features)
+        self._seen.append(_moments(scaled[0].flatten(1)))
+        features = self._turned(scaled)
         places = self._places(target, n, None)
         near = self._near(float(places[:, self.axis].mean()))
         if not any(len(p) for p in near[1:]):
@@ -231,7 +246,7 @@ class Bank:
         coarse = support.labels.numel() < probabilities[0, 0].numel()
         size = tuple(support.labels.shape[1:] if coarse else features.shape[2:])
         small, where, likely = (interpolate(x, size=size, mode="area") for x in (features, places, probabilities))
-        theirs = (support.features.float() - self._centre[:, None, None]) / self._width[:, None, None]
+        theirs = self._turned(self._scaled(support.features.float()))
         pair = None if self.settings.spread_mm is None else (where, support.places)
         found = self_consistency(small, likely.argmax(1), theirs, support.labels, len(self.values) + 1, pair)
         counted = found[~found.isnan()]
@@ -244,6 +259,14 @@ class Bank:
         """
         mean, width = _mean_and_width(self._seen)
         return float((mean.abs() + width.log().abs()).mean())
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    """The directions in which vectors (N, C) extend most, at most 64 of them, as columns of length 1."""
+    import torch
+
+    directions: Tensor = torch.linalg.eigh(vectors.T @ vectors).eigenvectors[:, -_DIRECTIONS:]
+    return directions
 
 
 def _moments(rows: Tensor) -> Tensor:

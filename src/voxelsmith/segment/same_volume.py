@@ -167,12 +167,16 @@ def _proposal(
 def _confidence(
     labels: npt.NDArray[np.unsignedinteger[Any]], probabilities: npt.NDArray[np.float16], painted: Painted
 ) -> FloatArray:
-    """For each slice the Dice coefficient that the probabilities promise for the labels; 1 where all is painted."""
-    promised, sizes = np.zeros(len(labels)), np.zeros(len(labels))
+    """For each slice the Dice coefficient that the probabilities promise for the labels; 1 where all is painted.
+
+    Of a slice without labels it is how unlikely its likeliest pixel is: faint traces all over it are no object.
+    """
+    promised, sizes, likeliest = np.zeros((3, len(labels)))
     for channel, value in enumerate(painted.values):
-        mask = labels == value
-        promised += np.where(mask, probabilities[channel], 0).sum(axis=(1, 2), dtype=np.float64)
-        sizes += mask.sum(axis=(1, 2)) + probabilities[channel].sum(axis=(1, 2), dtype=np.float64)
-    # Less than a voxel in all is an empty slice, of which nothing speaks against it.
-    expected = np.divide(2 * promised, sizes, out=np.ones(len(labels)), where=sizes > 1)
+        mask, likely = labels == value, probabilities[channel]
+        promised += np.where(mask, likely, 0).sum(axis=(1, 2), dtype=np.float64)
+        sizes += mask.sum(axis=(1, 2)) + likely.sum(axis=(1, 2), dtype=np.float64)
+        np.maximum(likeliest, likely.max(axis=(1, 2)), out=likeliest)
+    labelled = labels.any(axis=(1, 2))
+    expected = np.divide(2 * promised, sizes, out=1 - likeliest, where=labelled)
     return np.where(painted.finished, 1, expected).astype(np.float32)

@@ -33,7 +33,7 @@ class ThresholdPart(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.slider = _slider()
+        self.slider = threshold_slider()
         self.slider.valueChanged.connect(lambda value: self.moved.emit(round(float(value), 2)))
         self.reset_button = QPushButton(f"{USUAL_THRESHOLD:g}")
         self.reset_button.setToolTip(f"Put the threshold back to {USUAL_THRESHOLD:g}")
@@ -72,7 +72,8 @@ class ThresholdPart(QWidget):
         self.maker.setVisible(bool(text))
 
 
-def _slider() -> Any:
+def threshold_slider() -> Any:
+    """A slider of decimal numbers that listens to keys."""
     slider: Any = QLabeledDoubleSlider
     made = slider(Qt.Orientation.Horizontal)
     made.setRange(LOWEST, HIGHEST)

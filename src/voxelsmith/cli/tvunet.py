@@ -1,0 +1,223 @@
+"""``voxelsmith train tvunet`` and ``voxelsmith predict``: from painted slices to a network, and from it to labels."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from voxelsmith.cli.common import (
+    Device,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    annotated_slices,
+    emit,
+    progress_bar,
+)
+from voxelsmith.cli.segment import image_to_prompt
+from voxelsmith.cli.train import (
+    MaxSecondsOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    drive,
+    tell,
+)
+from voxelsmith.core.connectivity import betti_of_labels
+from voxelsmith.core.errors import InputError
+from voxelsmith.core.support import SupportExample, SupportSet
+from voxelsmith.core.volume import LabelVolume, Volume
+from voxelsmith.io import read, read_labels, write
+from voxelsmith.jobs.local import run_here
+
+if TYPE_CHECKING:
+    from voxelsmith.segment.trained import TrainedModel
+
+_MODEL = "model.safetensors"
+
+
+class Dimensions(StrEnum):
+    """Choices of ``--dims``."""
+
+    flat = "2d"
+    stacked = "2.5d"
+    solid = "3d"
+
+
+class Preset(StrEnum):
+    """Choices of ``--preset``."""
+
+    default = "default"
+    paper = "paper"
+
+
+def tvunet(
+    out: OutOption,
+    image: Annotated[Path | None, typer.Option(help="Image to learn from.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Its labels, on the same grid.")] = None,
+    slices: Annotated[
+        str | None,
+        typer.Option(help="Which slices are annotated, as AXIS:3,9,15 along i, j or k (default: all)."),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
+    ] = None,
+    dims: Annotated[
+        Dimensions, typer.Option(help="Learn slices, slices with their neighbours, or blocks.")
+    ] = Dimensions.flat,
+    variation: Annotated[
+        float | None, typer.Option(help="Weight of the total variation, 0 for a plain U-Net (default: 0.03).")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the finest level (default: 16 on a CPU, 32 elsewhere).")
+    ] = None,
+    coordinates: Annotated[
+        bool, typer.Option("--coordinates", help="Tell the network where a voxel lies; for this one volume.")
+    ] = False,
+    flips: Annotated[bool, typer.Option("--flips", help="Flip samples; few anatomies allow it.")] = False,
+    learn_from_all: Annotated[
+        bool, typer.Option("--learn-from-all", help="Keep no annotated slices apart to judge by.")
+    ] = False,
+    preset: Annotated[Preset, typer.Option(help="Settings: ours, or those of the paper.")] = Preset.default,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train TV-Unet on a few annotated slices, or on a folder of annotated volumes."""
+    from voxelsmith.segment.trained_export import save
+    from voxelsmith.train import tvunet as trainer
+
+    support, judges = _from_pairs(pairs, image, labels, slices) if pairs else (_from_volume(image, labels, slices), ())
+    given = {"steps": steps, "max_seconds": max_seconds, "width": width, "variation": variation}
+    axes = (0, 1, 2) if dims is Dimensions.solid else (0, 1)
+    make = trainer.paper_literal if preset is Preset.paper else trainer.settings
+    settings = make(
+        **{name: value for name, value in given.items() if value is not None},
+        dims=dims.value,
+        coordinates=coordinates,
+        flips=axes if flips else (),
+        spare=not learn_from_all,
+        seed=seed,
+        device=device.value,
+    )
+    request = trainer.TrainingRequest(support, out, settings, judges=judges, resume=resume)
+    done = drive(trainer.run(request), settings.steps, quiet=quiet or as_json)
+    file = save(trainer.trained_model(out), out / _MODEL)
+    for note in () if quiet else done.result.notes:
+        print(f"voxelsmith: {note}", file=sys.stderr)
+    more = {"fingerprint": done.result.fingerprint, "notes": list(done.result.notes)}
+    tell(out, file, done.result.history, done.seconds, more, quiet=quiet, as_json=as_json)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run folder of train tvunet, or its model file.")],
+    image: Annotated[Path, typer.Argument(help="Image to segment.")],
+    out: Annotated[Path, typer.Option(help="Labels to write, on the grid of the image.")],
+    threshold: Annotated[float, typer.Option(help="Where probabilities are cut, between 0 and 1.")] = 0.5,
+    largest_only: Annotated[
+        bool, typer.Option("--largest-only", help="Keep one piece of each class, the largest.")
+    ] = False,
+    least_voxels: Annotated[int, typer.Option(help="Pieces with fewer voxels go.")] = 1,
+    fill: Annotated[bool, typer.Option("--fill", help="Fill cavities.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="The last weights, even if earlier ones were judged better.")
+    ] = False,
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder.")] = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Segment a volume with a network that was trained here."""
+    from voxelsmith.segment.engine import check_threshold
+    from voxelsmith.segment.trained import apply, recut
+
+    check_threshold(threshold)
+    model = _model(run, best=not last)
+    volume = image_to_prompt(read(image, series=series))
+    with progress_bar("Segmenting", quiet=quiet or as_json) as show:
+        done = run_here(
+            apply(model, volume, device.value), title="Segmenting", fingerprint=volume.fingerprint(), on_progress=show
+        )
+    proposal = recut(done.result, threshold, largest_only=largest_only, least_voxels=least_voxels, fill=fill)
+    labels: LabelVolume = proposal.labels
+    write(labels, out)
+    for note in () if quiet else proposal.notes:
+        print(f"voxelsmith: {note}", file=sys.stderr)
+    topology = betti_of_labels(labels)
+    found = {
+        value: {
+            "name": name,
+            "voxels": int(np.count_nonzero(labels.mask(value))),
+            "components": topology[value].components if value in topology else 0,
+            "cavities": topology[value].cavities if value in topology else 0,
+        }
+        for value, name in zip(model.plan.classes, model.plan.names, strict=True)
+    }
+    record = {
+        "out": str(out),
+        "labels": found,
+        "threshold": threshold,
+        "seconds": done.seconds,
+        "model": model.name,
+        "image_fingerprint": done.fingerprint,
+        "worst_slice": proposal.worst_slice,
+        "notes": list(proposal.notes),
+    }
+    text = ", ".join(f"{row['name']} {row['voxels']} voxels in {row['components']}" for row in found.values())
+    emit(record, f"{out}: {text}, {done.seconds:.1f} s", quiet=quiet, as_json=as_json)
+
+
+def _from_volume(image: Path | None, labels: Path | None, slices: str | None) -> SupportSet:
+    if image is None or labels is None:
+        raise InputError(
+            "TV-Unet learns from an image with its labels, or from a folder of pairs; give --image and "
+            "--labels, or --pairs."
+        )
+    axis, chosen = (None, None) if slices is None else annotated_slices(slices)
+    volume, annotation = image_to_prompt(read(image)), read_labels(labels)
+    return SupportSet().add(SupportExample(volume, annotation, axis, chosen))
+
+
+def _from_pairs(
+    folder: Path, image: Path | None, labels: Path | None, slices: str | None
+) -> tuple[SupportSet, tuple[SupportExample, ...]]:
+    from voxelsmith.train.pairs import paired_entries
+
+    if image is not None or labels is not None or slices is not None:
+        raise InputError("A folder of pairs has all slices annotated; leave out --image, --labels and --slices.")
+    entries = paired_entries(folder)
+    support = SupportSet()
+    read_in: list[tuple[str, Volume, LabelVolume]] = []
+    for entry in entries:
+        volume, found = entry.read_image(), entry.read_labels()
+        if found is not None:
+            read_in.append((entry.use, volume, found if isinstance(found, LabelVolume) else volume.labels(found.array)))
+    classes = frozenset(value for use, _, found in read_in if use == "train" for value in found.values())
+    judges = []
+    for use, volume, found in read_in:
+        example = SupportExample(volume, found, classes=classes)
+        if use == "train":
+            support = support.add(example)
+        else:
+            judges.append(example)
+    return support, tuple(judges)
+
+
+def _model(run: Path, *, best: bool) -> TrainedModel:
+    if run.is_file():
+        from voxelsmith.segment.trained import load
+
+        return load(run)
+    from voxelsmith.train.tvunet import trained_model
+
+    return trained_model(run, best=best)

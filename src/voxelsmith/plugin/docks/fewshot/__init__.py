@@ -1,0 +1,1 @@
+"""The Few-shot dock: from a few annotated examples to the rest of a volume."""

@@ -1,0 +1,273 @@
+"""Few-shot across volumes: prototypes of annotated volumes segment another one.
+
+Owns the order of the work: support and query on a common grid, where each support lies in the query, prototypes of
+every annotated slice with their places, then each query slice by its likeness to the prototypes from around it. A slice
+is as sure as it is consistent: the support, segmented back with the answer as its annotation, should come out as it was
+annotated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from voxelsmith.core.errors import InputError
+from voxelsmith.core.progress import Job, Progress
+from voxelsmith.core.support import SupportExample, SupportSet
+from voxelsmith.core.volume import Volume, smallest_label_dtype
+from voxelsmith.segment.common_grid import (
+    Sliced,
+    common_pixel,
+    region,
+    sliced_example,
+    sliced_query,
+    slicing_axis,
+    told,
+)
+from voxelsmith.segment.features import Encoder
+from voxelsmith.segment.placement import How, Placement, place, telling
+from voxelsmith.segment.proposal import Proposal, Provenance
+from voxelsmith.segment.prototype_bank import Bank, BankSettings, read_slices
+from voxelsmith.segment.zoom import FloatArray
+
+ENGINE = "prototypes"
+"""Name of the engine in proposals."""
+
+# Hippocampus and lung MR of different patients lie at 0.1 to 0.2, CT beside MR at 0.3 to 0.7.
+_FOREIGN = 0.3
+_TOTAL, _PLACED, _READ = 100, 10, 50
+_NO_PLACE = (
+    "Places did not count, as the examples show another part of the body than the query or have their objects in "
+    "different places; look twice at what was found."
+)
+
+
+@dataclass(frozen=True)
+class AcrossSettings:
+    """How prototypes are made and compared.
+
+    Parameters
+    ----------
+    prototypes
+        "local", or "global" for one prototype a class.
+    position
+        Whether prototypes count less the farther their place is, where places can tell; see
+        :func:`~voxelsmith.segment.placement.telling`.
+    spread
+        Standard deviation of the position prior, as a share of the radius of a ball as large as all classes together.
+    alignment
+        How the support is placed in the query; see :func:`~voxelsmith.segment.placement.place`.
+    smoothing
+        Standard deviation of the blur of the probabilities, in pixels of the common grid.
+    per_slice
+        Most prototypes that one class keeps of one annotated slice.
+    most
+        Most prototypes of one class that a query slice is compared with.
+    window
+        Side of a local prototype's cell, in pixels of the common grid.
+    """
+
+    prototypes: Literal["local", "global"] = "local"
+    position: bool = True
+    spread: float = 0.2
+    alignment: How = "auto"
+    smoothing: float = 1.0
+    per_slice: int = 150
+    most: int = 600
+    window: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class AcrossRequest:
+    """A volume to segment by examples of others.
+
+    Parameters
+    ----------
+    query
+        A 3-D image.
+    support
+        The examples in use give the prototypes.
+    encoder
+        Whose features are compared.
+    known_range
+        First and last slice of the query, along the axis in which slices are taken, in which the classes lie; None if
+        that is for the engine to find.
+    settings
+        The rest.
+    """
+
+    query: Volume
+    support: SupportSet
+    encoder: Encoder
+    known_range: tuple[int, int] | None = None
+    settings: AcrossSettings = field(default_factory=AcrossSettings)
+
+
+def propose(request: AcrossRequest) -> Job[Proposal]:
+    """Segment the query.
+
+    Parameters
+    ----------
+    request
+        The query and its support.
+
+    Yields
+    ------
+    Progress
+        Of 100.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    InputError
+        If nothing is annotated, the query is not 3-D, examples were painted along different axes, or the range lies
+        outside the query.
+    ModelUnavailableError
+        If the encoder's weights are not at hand.
+    """
+    query, settings, examples = request.query, request.settings, request.support.enabled
+    if query.array.ndim != 3:
+        raise InputError(f"Few-shot needs one 3-D image, got {query.array.ndim} axes; pick a frame first.")
+    request.support.require_foreground()
+    axis = slicing_axis(query, examples)
+    pixel = common_pixel(query, examples, axis)
+    target = sliced_query(query, axis, pixel)
+    sources = [sliced_example(example, query, axis, pixel) for example in examples]
+    placements, notes = yield from _placements(request, target, sources, pixel)
+    spread = None
+    if settings.position:
+        spread = spread_of(examples, settings.spread) if telling(sources, placements) else None
+        notes += [] if spread else [_NO_PLACE]
+    bank = Bank(
+        request.support.values,
+        axis,
+        BankSettings(settings.prototypes, spread, settings.per_slice, settings.most, settings.window),
+    )
+    yield from _learn(bank, request, sources, placements)
+    planes, confidence = [], np.empty(target.image.grid[axis], np.float32)
+    for n, features in read_slices(target, request.encoder, range(len(confidence))):
+        done = _READ + (_TOTAL - _READ) * n // len(confidence)
+        yield Progress(done, _TOTAL, f"Segmenting slice {n + 1} of {len(confidence)}")
+        plane, confidence[n] = bank.answer(target, n, features)
+        planes.append(plane)
+    if bank.foreignness() > _FOREIGN:
+        notes.append(
+            "The query looks unlike the support, as another kind of image or another part of the body does; check that "
+            "they belong together."
+        )
+    return _proposal(request, target, np.stack(planes, axis=1 + axis), confidence, tuple(notes), pixel)
+
+
+def _placements(
+    request: AcrossRequest, target: Sliced, sources: Sequence[Sliced], pixel: float
+) -> Job[tuple[list[Placement], list[str]]]:
+    """Place every example; and what the user should know of it, in sentences."""
+    placements, notes = [], []
+    for number, (example, source) in enumerate(zip(request.support.enabled, sources, strict=True)):
+        done = _PLACED * number // len(sources)
+        yield Progress(done, _TOTAL, f"Placing example {number + 1}")
+        notes += told(request.query, example, number + 1, pixel)
+        placement = yield from _quiet(place(target, source, request.settings.alignment, request.known_range), done)
+        placements.append(placement)
+        notes.append(_placed(placement, number + 1))
+    return placements, notes
+
+
+def _learn(bank: Bank, request: AcrossRequest, sources: Sequence[Sliced], placements: Sequence[Placement]) -> Job[None]:
+    """Take the prototypes of every example."""
+    values = set(request.support.values)
+    complete = [example.classes >= values for example in request.support.enabled]
+    for number, (source, placement) in enumerate(zip(sources, placements, strict=True)):
+        whole = complete[number] or not any(complete)
+        for n, _ in enumerate(bank.learn(source, placement, request.encoder, with_background=whole)):
+            share = (number + (n + 1) / len(source.annotated)) / len(sources)
+            yield Progress(_PLACED + int((_READ - _PLACED) * share), _TOTAL, f"Reading example {number + 1}")
+    bank.finish()
+
+
+def _quiet(job: Job[Placement], done: int) -> Job[Placement]:
+    """Run a part whose own count means nothing here."""
+    try:
+        while True:
+            progress = next(job)
+            yield Progress(done, _TOTAL, progress.message)
+    except StopIteration as stop:
+        result: Placement = stop.value
+        return result
+    finally:
+        job.close()
+
+
+def spread_of(examples: Sequence[SupportExample], share: float) -> float:
+    """Standard deviation of the position prior in millimetres.
+
+    Parameters
+    ----------
+    examples
+        At least one with a label.
+    share
+        Of the radius of a ball as large as all classes together; between annotated slices they are taken to go on.
+    """
+    radii = []
+    for example in examples:
+        if not example.has_foreground:
+            continue
+        axis = 2 if example.axis is None else example.axis
+        others = tuple({0, 1, 2} - {axis})
+        areas = np.count_nonzero(example.labels.array, axis=others)
+        found = np.flatnonzero(areas)
+        slices = found[-1] - found[0] + 1
+        volume = areas[found].mean() * slices * example.image.affine.voxel_volume
+        radii.append(np.cbrt(3 * volume / (4 * np.pi)))
+    return share * float(np.mean(radii))
+
+
+def _placed(placement: Placement, number: int) -> str:
+    if placement.how == "shift":
+        return f"Example {number} was placed by the best shift (correlation {placement.alike:.2f})."
+    if placement.how in ("affine", "deformable"):
+        return f"Example {number} was placed by {placement.how} registration (correlation {placement.alike:.2f})."
+    by = "the range that you gave" if placement.how == "range" else "matching its slices"
+    return f"Example {number} was placed by {by}."
+
+
+def _proposal(
+    request: AcrossRequest,
+    target: Sliced,
+    answer: FloatArray,
+    confidence: FloatArray,
+    notes: tuple[str, ...],
+    pixel: float,
+) -> Proposal:
+    """From probabilities on the common grid to labels on the query's own."""
+    query, values = request.query, request.support.values
+    sigma = request.settings.smoothing * pixel / target.image.spacing
+    smooth = [ndimage.gaussian_filter(channel, sigma, mode="nearest") for channel in answer]
+    fine = region(query, target.axis, pixel)
+    best, labels = fine.dense(smooth[0]), np.zeros(query.grid, smallest_label_dtype(max(values)))
+    probabilities = np.empty((len(values), *query.grid), np.float16)
+    for channel, value in enumerate(values):
+        dense = fine.dense(smooth[1 + channel])
+        probabilities[channel] = dense
+        wins = dense > best
+        labels[wins] = value
+        np.maximum(best, dense, out=best)
+    hashes = tuple(e.content_hash for e in request.support.enabled)
+    settings = f"encoder {request.encoder.name}, range {request.known_range}, {request.settings}"
+    return Proposal(
+        labels=query.labels(labels, "proposal", request.support.names),
+        classes=values,
+        probabilities=probabilities,
+        box=fine.box,
+        axis=target.axis,
+        confidence=confidence,
+        provenance=Provenance(ENGINE, query.fingerprint(), hashes, settings),
+        notes=notes,
+    )

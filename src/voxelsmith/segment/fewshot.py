@@ -1,0 +1,159 @@
+"""Few-shot: one request, and the engine that suits it.
+
+Owns the rule by which an engine is chosen, which the user reads as a sentence, and the engines by name: painted slices
+of the same volume, prototypes across volumes, and propagation by registration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voxelsmith.core.errors import InputError
+from voxelsmith.core.progress import Job
+from voxelsmith.core.support import SupportExample, SupportSet
+from voxelsmith.core.volume import Volume
+from voxelsmith.register.search import search
+from voxelsmith.segment import across_volumes, propagation, same_volume
+from voxelsmith.segment.encoders import default_encoder
+from voxelsmith.segment.proposal import Proposal
+
+if TYPE_CHECKING:
+    from voxelsmith.models.device import DeviceName
+    from voxelsmith.segment.features import Encoder
+
+AUTOMATIC = "automatic"
+
+ENGINES = {
+    same_volume.ENGINE: "Painted slices of the same volume",
+    across_volumes.ENGINE: "Prototypes of other volumes",
+    propagation.ENGINE: "Registration of other volumes",
+}
+"""What users read, by the names of the engines."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and why.
+
+    Parameters
+    ----------
+    engine
+        One of :data:`ENGINES`.
+    reason
+        One sentence for the user.
+    """
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotRequest:
+    """A volume to segment by a support set.
+
+    Parameters
+    ----------
+    query
+        A 3-D image; its array must not change while the request is computed.
+    support
+        The examples in use count.
+    engine
+        One of :data:`ENGINES`, or "automatic".
+    view
+        The slice in view, for painted slices of the same volume.
+    known_range
+        First and last slice of the query with the classes, for prototypes; None if that is to be found.
+    encoder
+        For prototypes; by default :func:`~voxelsmith.segment.encoders.default_encoder`.
+    device
+        Where the default encoder computes.
+    """
+
+    query: Volume
+    support: SupportSet
+    engine: str = AUTOMATIC
+    view: int | None = None
+    known_range: tuple[int, int] | None = None
+    encoder: Encoder | None = None
+    device: DeviceName = "auto"
+
+
+def choose(query: Volume, support: SupportSet, known_range: tuple[int, int] | None = None) -> Choice:
+    """The engine for a query and its support.
+
+    Slices painted on the query itself come first. Examples of other volumes are carried over by registration if they
+    are annotated as a whole and at least half of them show the same part of the body as the query, as the search for
+    their place tells (:mod:`voxelsmith.register.search`); else their prototypes are looked for.
+
+    Raises
+    ------
+    InputError
+        If no example in use has a label, or an image is constant.
+    """
+    support.require_foreground()
+    examples = support.enabled
+    if any(on_query(query, e) and e.has_foreground for e in examples):
+        return Choice(same_volume.ENGINE, "Slices of this volume are painted, so the rest is learned from them.")
+    if known_range is not None:
+        return Choice(
+            across_volumes.ENGINE, "You gave the range of slices, so prototypes of the examples are looked for in it."
+        )
+    if any(e.axis is not None for e in examples):
+        return Choice(
+            across_volumes.ENGINE,
+            "Other volumes are annotated in some slices, so prototypes of these are looked for in this one.",
+        )
+    if 2 * sum(search(query, e.image).matched for e in examples) >= len(examples):
+        return Choice(
+            propagation.ENGINE,
+            "The examples look like this volume as a whole, so their labels are carried over by registration.",
+        )
+    return Choice(
+        across_volumes.ENGINE,
+        "The examples look unlike this volume as a whole, so it is searched for what looks like their labels.",
+    )
+
+
+def on_query(query: Volume, example: SupportExample) -> bool:
+    """Whether an example was painted on the query itself."""
+    image = example.image
+    if not query.same_grid(image):
+        return False
+    return image.array is query.array or example.image_fingerprint == query.fingerprint()
+
+
+def propose(request: FewShotRequest) -> Job[Proposal]:
+    """Segment the query with the engine that was asked for or that suits it.
+
+    Yields
+    ------
+    Progress
+        Of the engine.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    InputError
+        If there is no engine of that name; and as the engines do.
+    """
+    query, support = request.query, request.support
+    engine = request.engine
+    if engine == AUTOMATIC:
+        engine = choose(query, support, request.known_range).engine
+    if engine == same_volume.ENGINE:
+        painted = same_volume.SameVolumeRequest(query, support, view=request.view)
+        return (yield from same_volume.SameVolumeEngine().propose(painted))
+    if engine == across_volumes.ENGINE:
+        encoder = request.encoder or default_encoder(request.device)
+        return (
+            yield from across_volumes.propose(
+                across_volumes.AcrossRequest(query, support, encoder, request.known_range)
+            )
+        )
+    if engine == propagation.ENGINE:
+        return (yield from propagation.propose(propagation.PropagationRequest(query, support)))
+    raise InputError(f"A few-shot engine is {AUTOMATIC}, {', '.join(ENGINES)}, got {engine!r}.")

@@ -1,0 +1,256 @@
+"""Few-shot across volumes: what is found, where it lands, and what the user is told."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from bodies import GRID, body, support_of
+from scipy import ndimage
+
+from voxelsmith.core.errors import InputError
+from voxelsmith.core.metrics import dice
+from voxelsmith.core.progress import run_job
+from voxelsmith.core.resample import reorient, resample_to_spacing
+from voxelsmith.core.support import SupportExample, SupportSet
+from voxelsmith.core.volume import Volume
+from voxelsmith.segment import chunk_protocol
+from voxelsmith.segment.across_volumes import ENGINE, AcrossRequest, AcrossSettings, propose, spread_of
+from voxelsmith.segment.features import HandMadeEncoder
+
+ENCODER = HandMadeEncoder(scales=(1.0, 2.0), structured=())
+
+
+def proposal(query, support, known_range=None, **settings):
+    chosen = AcrossSettings(**{"alignment": "slices", "per_slice": 60, "most": 200} | settings)
+    return run_job(propose(AcrossRequest(query, support, ENCODER, known_range, chosen)))
+
+
+def overlaps(found, truth):
+    return [dice(truth.mask(value), found.labels.mask(value)) for value in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def usual():
+    query, truth = body(5, shift=(2, -1, 1))
+    support = support_of(body(0))
+    return query, truth, support, proposal(query, support)
+
+
+def test_both_organs_are_found_on_the_querys_own_grid(usual):
+    query, truth, support, found = usual
+    assert min(overlaps(found, truth)) > 0.8
+    assert query.same_grid(found.labels)
+    assert found.classes == (1, 2)
+    assert found.probabilities.shape == (2, *GRID)
+    assert found.probabilities.dtype == np.float16
+    assert float(found.probabilities.astype(np.float32).sum(0).max()) <= 1.01
+    assert found.provenance.engine == ENGINE
+    assert found.provenance.image == query.fingerprint()
+    assert found.provenance.support == tuple(e.content_hash for e in support.examples)
+
+
+def test_two_runs_give_the_same(usual):
+    query, _, support, found = usual
+    again = proposal(query, support)
+    np.testing.assert_array_equal(found.probabilities, again.probabilities)
+    np.testing.assert_array_equal(found.confidence, again.confidence)
+
+
+def test_local_prototypes_keep_apart_the_tissues_that_a_global_one_averages():
+    (query, truth), (image, labels) = body(5), body(0)
+    both = image.labels((labels.array != 0).astype(np.uint8))
+    found = [
+        proposal(query, support_of((image, both)), prototypes=kind, position=False) for kind in ("global", "local")
+    ]
+    scores = [dice(truth.mask(), p.labels.mask()) for p in found]
+    assert scores[1] > scores[0] + 0.05
+
+
+def test_places_tell_apart_organs_that_look_the_same():
+    (query, truth), (image, labels) = body(5), body(0)
+    query, image = (replace(v, array=v.array + 140 * t.mask(2)) for v, t in ((query, truth), (image, labels)))
+    one = image.labels((labels.array == 1).astype(np.uint8))
+    found = [proposal(query, support_of((image, one)), position=position) for position in (False, True)]
+    scores = [dice(truth.mask(1), p.labels.mask(1)) for p in found]
+    assert scores[0] < 0.8 < scores[1]
+
+
+@pytest.mark.parametrize("alignment", ["affine", "deformable", "slices"])
+def test_every_alignment_places_the_support(usual, alignment):
+    query, truth, support, _ = usual
+    found = proposal(query, support, alignment=alignment)
+    assert min(overlaps(found, truth)) > 0.75
+    said = "matching its slices" if alignment == "slices" else f"{alignment} registration"
+    assert any(said in note for note in found.notes)
+
+
+def test_support_of_another_orientation_and_spacing_is_resampled_knowingly(usual):
+    query, truth, support, _ = usual
+    example = support.examples[0]
+    image, labels = (resample_to_spacing(reorient(v, "LPI"), (2.5, 2.5, 4.0)) for v in (example.image, example.labels))
+    found = proposal(query, support_of((image, labels)))
+    assert min(overlaps(found, truth)) > 0.6
+    assert query.same_grid(found.labels)
+    assert any("LPI" in note for note in found.notes)
+    assert any("2.5 x 2.5 x 4 mm" in note for note in found.notes)
+
+
+def test_the_order_of_the_examples_does_not_matter():
+    query, truth = body(5)
+    pairs = [body(seed) for seed in (1, 2)]
+    one, other = (proposal(query, support_of(*p), per_slice=5000, most=5000) for p in (pairs, pairs[::-1]))
+    assert min(overlaps(one, truth)) > 0.8
+    assert np.mean(one.labels.array == other.labels.array) > 0.999
+
+
+def test_painted_slices_of_another_volume_are_enough(usual):
+    query, truth, support, _ = usual
+    image, labels = support.examples[0].image, support.examples[0].labels
+    found = proposal(query, support_of((image, labels), axis=2, slices=(3, 5, 7, 9)))
+    assert found.axis == 2
+    assert min(overlaps(found, truth)) > 0.5
+
+
+def test_slices_follow_the_axis_that_was_painted():
+    image, labels = body(0)
+    found = proposal(body(5)[0], support_of((image, labels), axis=0, slices=tuple(range(4, 26, 3))))
+    assert found.axis == 0
+    assert found.confidence.shape == (GRID[0],)
+
+
+def test_examples_of_different_axes_are_refused():
+    image, labels = body(0)
+    support = SupportSet().add(SupportExample(image, labels, axis=0, slices=(10,)))
+    support = support.add(SupportExample(image, labels, axis=2, slices=(6,)))
+    with pytest.raises(InputError, match="different axes"):
+        proposal(body(5)[0], support)
+
+
+def test_what_an_example_did_not_look_for_is_no_background_in_it():
+    query, truth = body(5)
+    (image, labels), (second, both) = body(1), body(2)
+    lacking = image.labels(np.where(labels.array == 1, 1, 0).astype(np.uint8))
+    support = support_of((image, lacking), (second, both))
+    assert overlaps(proposal(query, support), truth)[1] > 0.7
+
+
+def test_a_class_that_no_example_shows_is_never_proposed(usual):
+    query, truth, support, _ = usual
+    found = proposal(query, support.describe(7, "absent"))
+    assert found.classes == (1, 2, 7)
+    assert not found.probabilities[2].any()
+    assert min(overlaps(found, truth)) > 0.8
+
+
+def test_the_users_range_wins(usual):
+    query, _, support, found = usual
+    used = np.flatnonzero(found.labels.array.any((0, 1)))
+    moved = proposal(query, support, known_range=(0, 3))
+    there = np.flatnonzero(moved.labels.array.any((0, 1)))
+    assert used.max() > 7
+    assert there.max() <= 5
+    assert any("range that you gave" in note for note in moved.notes)
+    with pytest.raises(InputError, match="range of slices"):
+        proposal(query, support, known_range=(4, 99))
+
+
+def test_confidence_falls_where_the_query_is_spoilt(usual):
+    query, _, support, found = usual
+    array = query.array.copy()
+    array[..., 5:7] = np.random.default_rng(3).normal(100, 60, (*GRID[:2], 2))
+    spoilt = proposal(replace(query, array=array), support)
+    assert found.confidence.min() >= 0
+    assert found.confidence.max() <= 1
+    assert spoilt.confidence[5:7].mean() < found.confidence[5:7].mean() - 0.1
+
+
+def test_another_kind_of_image_is_warned_about(usual):
+    query, _, support, found = usual
+    inverted = replace(query, array=200 - query.array)
+    assert any("looks unlike" in note for note in proposal(inverted, support).notes)
+    assert not any("looks unlike" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("grid", [(30, 28, 1), (5, 4, 3)])
+def test_queries_smaller_than_any_window_are_answered(usual, grid):
+    query, _, support, _ = usual
+    small = Volume(query.array[: grid[0], : grid[1], : grid[2]], query.affine)
+    found = proposal(small, support)
+    assert found.labels.grid == grid
+    assert np.isfinite(found.probabilities).all()
+
+
+def test_voxels_that_are_no_numbers_spoil_nothing(usual):
+    query, truth, support, _ = usual
+    array = query.array.copy()
+    array[:3, :3, :3] = np.nan
+    found = proposal(replace(query, array=array), support)
+    assert np.isfinite(found.probabilities).all()
+    assert min(overlaps(found, truth)) > 0.75
+
+
+class Repeated:
+    """An encoder whose channels come several times."""
+
+    name = "repeated"
+
+    def features(self, volume, slices, axis=2):
+        return np.repeat(ENCODER.features(volume, slices, axis), 6, axis=0)
+
+
+def test_channels_that_say_the_same_again_change_nothing(usual):
+    query, _, support, found = usual
+    settings = AcrossSettings(alignment="slices", per_slice=60, most=200)
+    again = run_job(propose(AcrossRequest(query, support, Repeated(), settings=settings)))
+    np.testing.assert_allclose(again.probabilities.astype(float), found.probabilities.astype(float), atol=0.01)
+
+
+def test_places_do_not_count_where_query_and_support_have_nothing_in_common(usual):
+    query, _, support, found = usual
+    texture = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=GRID), 1.5)
+    other = replace(query, array=(1000 * texture).astype(np.float32))
+    automatic = proposal(other, support, alignment="auto")
+    assert any("Places did not count" in note for note in automatic.notes)
+    assert not any("Places did not count" in note for note in found.notes)
+    without = proposal(other, support, alignment="auto", position=False)
+    np.testing.assert_array_equal(automatic.probabilities, without.probabilities)
+
+
+def test_wrong_input_gets_a_sentence():
+    query, labels = body(0)
+    blank = support_of((query, query.labels(np.zeros(GRID, np.uint8))), classes=frozenset({1}))
+    with pytest.raises(InputError, match="something painted"):
+        proposal(query, blank)
+    series = Volume(np.zeros((*GRID, 2), np.float32), query.affine, extra_axis="time")
+    with pytest.raises(InputError, match="one 3-D image"):
+        proposal(series, support_of((query, labels)))
+
+
+def test_a_job_reports_every_slice_and_can_be_stopped(usual):
+    query, _, support, _ = usual
+    job = propose(AcrossRequest(query, support, ENCODER))
+    seen = [next(job) for _ in range(20)]
+    assert all(0 <= a.done <= b.done <= 100 for a, b in pairwise(seen))
+    job.close()
+    with pytest.raises(StopIteration):
+        next(job)
+
+
+def test_the_spread_follows_the_size_of_the_organs_not_the_number_of_slices():
+    image, labels = body(0)
+    whole = support_of((image, labels)).examples
+    some = support_of((image, labels), axis=2, slices=tuple(range(0, 12, 2))).examples
+    assert spread_of(whole, 0.2) == pytest.approx(spread_of(some, 0.2), rel=0.1)
+    assert spread_of(whole, 0.4) == pytest.approx(2 * spread_of(whole, 0.2))
+
+
+def test_the_chunk_protocol_stays_in_the_known_range(usual):
+    query, truth, support, _ = usual
+    found = run_job(chunk_protocol.evaluate(query, truth, support.examples[0], ENCODER))
+    for value in (1, 2):
+        slices = np.flatnonzero((found == value).any((0, 1)))
+        known = np.flatnonzero(truth.mask(value).any((0, 1)))
+        assert known.min() <= slices.min()
+        assert slices.max() <= known.max()
+    assert dice(truth.mask(1), found == 1) > 0.5
