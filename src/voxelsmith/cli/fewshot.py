@@ -12,7 +12,16 @@ import numpy as np
 import typer
 from typer.core import TyperCommand
 
-from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption, emit, numbers, progress_bar
+from voxelsmith.cli.common import (
+    Device,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    annotated_slices,
+    emit,
+    numbers,
+    progress_bar,
+)
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.metrics import compare
 from voxelsmith.core.support import SupportSet
@@ -32,7 +41,6 @@ app = typer.Typer(
 )
 
 _ALL = "all"
-_AXES = {"i": 0, "j": 1, "k": 2, "0": 0, "1": 1, "2": 2}
 
 
 class _PairsCommand(TyperCommand):
@@ -223,20 +231,9 @@ def _support(pairs: list[_Pair] | None, slices: list[str] | None, support_set: P
         )
     collected = SupportSet() if support_set is None else read_support(support_set)
     for pair, text in zip(pairs, chosen * len(pairs) if len(chosen) == 1 else chosen, strict=True):
-        axis, indices = _slices(text)
+        axis, indices = (None, None) if text == _ALL else annotated_slices(text)
         collected = collected.add(read_example(pair.image, pair.labels, axis, indices))
     return collected
-
-
-def _slices(text: str) -> tuple[int | None, tuple[int, ...] | None]:
-    """Axis and slices of ``AXIS:3,9,15``; two times None for ``all``."""
-    if text == _ALL:
-        return None, None
-    axis, _, listed = text.partition(":")
-    parts = listed.split(",")
-    if axis not in _AXES or not all(part.strip().isdecimal() for part in parts):
-        raise InputError(f"--slices takes AXIS:3,9,15 with the axis i, j or k, or all; got {text!r}.")
-    return _AXES[axis], tuple(int(part) for part in parts)
 
 
 def _range(text: str) -> tuple[int, int]:
