@@ -43,13 +43,14 @@ from voxelsmith.segment.across_volumes import AcrossRequest, AcrossSettings
 from voxelsmith.segment.encoders import EfficientNetEncoder, unit_range
 from voxelsmith.segment.features import Encoder, HalfArray, HandMadeEncoder
 from voxelsmith.segment.propagation import PropagationRequest
+from voxelsmith.segment.proposal import PROPAGATION, PROTOTYPES
 
 _SAME_ORGANS = {1: 1, 5: 5, 6: 6, 52: 7, 63: 8, 64: 9, 20: 57, 32: 23, 86: 100, 87: 101}
 """Spleen, liver, stomach, aorta, inferior vena cava, portal vein, colon, T12 and both autochthonous muscles: what has
 more than 3000 voxels in the upper abdomen and is in the other CT too, by its number there."""
 
 DEFORMABLE, AUTOMATIC_PROTOTYPES, RULE = "deformable, same-modality", "local + position (automatic)", "rule"
-_ROW_OF = {propagation.ENGINE: DEFORMABLE, across_volumes.ENGINE: AUTOMATIC_PROTOTYPES}
+_ROW_OF = {PROPAGATION: DEFORMABLE, PROTOTYPES: AUTOMATIC_PROTOTYPES}
 
 Pair = tuple[Volume, LabelVolume]
 

@@ -32,7 +32,7 @@ from voxelsmith.weights.cache import CACHE
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"fewshot": 980, "models": 620, "prompt": 840, "register": 980, "train": 1190, "volumes": 620}
+DOCK_HEIGHTS = {"fewshot": 980, "models": 620, "prompt": 840, "register": 980, "train": 1215, "volumes": 620}
 CLICKS = 3
 PAINTED_SLICES = 5
 # In the average brain, a slice through the ventricles.

@@ -28,14 +28,13 @@ def volume():
     return Volume(array, Affine.from_spacing((1, 1, 2)), "noise")
 
 
-def test_before_training_it_says_what_the_frozen_encoder_says(volume):
+def test_before_training_it_says_what_the_frozen_encoder_says():
+    # With sides at a ratio of two, both see slices of the same size.
+    volume = Volume(np.random.default_rng(0).normal(50, 10, (16, 32, 5)), Affine.from_spacing((1, 1, 2)), "noise")
     ours = TrainedEncoder(image_net_start().eval(), "start", "cpu").features(volume, [3, 1])
     theirs = EfficientNetEncoder("cpu").features(volume, [3, 1])
-    assert ours.shape == theirs.shape == (192, 2, 20, 30)
-    # The frozen encoder rounds the shorter side to pixels, ours to multiples of 16.
-    both = [f.reshape(192, -1).astype(np.float32) for f in (ours, theirs)]
-    alike = [np.corrcoef(a, b)[0, 1] for a, b in zip(*both, strict=True) if a.std() and b.std()]
-    assert np.median(alike) > 0.9
+    assert ours.shape == (192, 2, 16, 32)
+    assert np.allclose(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
 def test_slices_come_in_the_order_that_is_wanted_along_any_axis(volume, monkeypatch):

@@ -10,9 +10,9 @@ from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.segment import across_volumes, propagation, same_volume
 from voxelsmith.segment.features import HandMadeEncoder
 from voxelsmith.segment.fewshot import ENGINES, FewShotRequest, choose, on_query, propose
+from voxelsmith.segment.proposal import PROPAGATION, PROTOTYPES, SAME_VOLUME
 
 
 def cropped(pair, slices):
@@ -24,7 +24,7 @@ def cropped(pair, slices):
 def test_slices_painted_on_the_query_come_first():
     image, labels = body(0)
     support = support_of(body(1)).add(SupportExample(image, labels, axis=2, slices=(4, 7)))
-    assert choose(image, support).engine == same_volume.ENGINE
+    assert choose(image, support).engine == SAME_VOLUME
     copy = Volume(image.array.copy(), image.affine)
     assert on_query(copy, support.examples[1])
     assert not on_query(copy, support.examples[0])
@@ -39,31 +39,31 @@ def test_whole_volumes_that_show_the_same_are_registered_and_so_are_parts_of_the
     query = body(5)[0]
     for support in (support_of(body(0), body(1)), support_of(cropped(body(0), slice(3, 9)))):
         choice = choose(query, support)
-        assert choice.engine == propagation.ENGINE
+        assert choice.engine == PROPAGATION
         assert "registration" in choice.reason
 
 
 def test_half_of_the_examples_are_enough():
     query = body(5)[0]
     other = textured(*body(1))
-    assert choose(query, support_of(body(0), other)).engine == propagation.ENGINE
-    assert choose(query, support_of(body(0), other, textured(*body(2)))).engine == across_volumes.ENGINE
+    assert choose(query, support_of(body(0), other)).engine == PROPAGATION
+    assert choose(query, support_of(body(0), other, textured(*body(2)))).engine == PROTOTYPES
 
 
 def test_another_part_of_the_body_or_single_slices_call_for_prototypes():
     query = body(5)[0]
     choice = choose(query, support_of(textured(*body(0))))
-    assert choice.engine == across_volumes.ENGINE
+    assert choice.engine == PROTOTYPES
     assert "unlike" in choice.reason
-    assert choose(query, support_of(body(0), axis=2, slices=(6,))).engine == across_volumes.ENGINE
-    assert choose(query, support_of(body(0)), known_range=(2, 7)).engine == across_volumes.ENGINE
+    assert choose(query, support_of(body(0), axis=2, slices=(6,))).engine == PROTOTYPES
+    assert choose(query, support_of(body(0)), known_range=(2, 7)).engine == PROTOTYPES
 
 
 def test_an_example_that_is_switched_off_does_not_count():
     image, labels = body(0)
     support = support_of(body(1)).add(SupportExample(image, labels, axis=2, slices=(4, 7)))
     off = support.switch(support.examples[1].content_hash, False)
-    assert choose(image, off).engine == propagation.ENGINE
+    assert choose(image, off).engine == PROPAGATION
 
 
 def test_every_reason_is_one_sentence():
@@ -78,7 +78,7 @@ def test_every_reason_is_one_sentence():
 @pytest.mark.parametrize("engine", list(ENGINES))
 def test_every_engine_answers_by_its_name(engine):
     query, truth = body(5)
-    if engine == same_volume.ENGINE:
+    if engine == SAME_VOLUME:
         support = SupportSet().add(SupportExample(query, truth, axis=2, slices=tuple(range(2, 11, 2))))
     else:
         support = support_of(body(0))
@@ -89,7 +89,7 @@ def test_every_engine_answers_by_its_name(engine):
 
 def test_automatic_takes_the_chosen_one():
     query, _ = body(5)
-    assert run_job(propose(FewShotRequest(query, support_of(body(0))))).provenance.engine == propagation.ENGINE
+    assert run_job(propose(FewShotRequest(query, support_of(body(0))))).provenance.engine == PROPAGATION
 
 
 def test_an_unknown_engine_and_an_empty_support_are_refused():

@@ -7,7 +7,8 @@ from bodies import GRID, body, support_of
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
-from voxelsmith.segment.propagation import ENGINE, PropagationRequest, local_correlation, propose
+from voxelsmith.segment.propagation import PropagationRequest, local_correlation, propose
+from voxelsmith.segment.proposal import PROPAGATION
 
 
 def carried(query, support, **options):
@@ -20,7 +21,7 @@ def test_a_shifted_body_gets_the_labels_of_the_other(deformable):
     found = carried(query, support_of(body(0)), deformable=deformable)
     assert min(dice(truth.mask(v), found.labels.mask(v)) for v in (1, 2)) > 0.8
     assert query.same_grid(found.labels)
-    assert found.provenance.engine == ENGINE
+    assert found.provenance.engine == PROPAGATION
     assert ("deformable" if deformable else "affine") in found.provenance.settings
 
 

@@ -31,8 +31,8 @@ _BODY = 0.15
 _PERCENTILES = (5, 95)
 # Share of the smaller body that must lie in the other one.
 _LEAST_OVERLAP = 0.5
-# Hippocampi of different people lie at 0.09 to 0.12, thighs and hips with tumours of different people at 0.10 to 0.17.
-_MATCHED = 0.125
+# Forty pairs of hippocampi lie at 0.08 to 0.13, thirty of legs and hips with tumours in MR above 0.13 but for two.
+_MATCHED = 0.13
 _HALF = 0.5
 _TINY = np.float32(1e-6)
 

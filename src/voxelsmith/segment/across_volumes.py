@@ -30,12 +30,9 @@ from voxelsmith.segment.common_grid import (
 )
 from voxelsmith.segment.features import Encoder
 from voxelsmith.segment.placement import How, Placement, place, telling
-from voxelsmith.segment.proposal import Proposal, Provenance
+from voxelsmith.segment.proposal import PROTOTYPES, Proposal, Provenance
 from voxelsmith.segment.prototype_bank import Bank, BankSettings, read_slices
 from voxelsmith.segment.zoom import FloatArray
-
-ENGINE = "prototypes"
-"""Name of the engine in proposals."""
 
 # Hippocampus and lung MR of different patients lie at 0.1 to 0.2, CT beside MR at 0.3 to 0.7.
 _FOREIGN = 0.3
@@ -268,6 +265,6 @@ def _proposal(
         box=fine.box,
         axis=target.axis,
         confidence=confidence,
-        provenance=Provenance(ENGINE, query.fingerprint(), hashes, settings),
+        provenance=Provenance(PROTOTYPES, query.fingerprint(), hashes, settings),
         notes=notes,
     )

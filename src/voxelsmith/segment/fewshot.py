@@ -1,7 +1,8 @@
 """Few-shot: one request, and the engine that suits it.
 
 Owns the rule by which an engine is chosen, which the user reads as a sentence, and the engines by name: painted slices
-of the same volume, prototypes across volumes, and propagation by registration.
+of the same volume, prototypes across volumes, and propagation by registration. An engine is imported when it is used,
+so that the names cost nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,7 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume
-from voxelsmith.register.search import search
-from voxelsmith.segment import across_volumes, propagation, same_volume
-from voxelsmith.segment.encoders import default_encoder
-from voxelsmith.segment.proposal import Proposal
+from voxelsmith.segment.proposal import PROPAGATION, PROTOTYPES, SAME_VOLUME, Proposal
 
 if TYPE_CHECKING:
     from voxelsmith.models.device import DeviceName
@@ -25,9 +23,9 @@ if TYPE_CHECKING:
 AUTOMATIC = "automatic"
 
 ENGINES = {
-    same_volume.ENGINE: "Painted slices of the same volume",
-    across_volumes.ENGINE: "Prototypes of other volumes",
-    propagation.ENGINE: "Registration of other volumes",
+    SAME_VOLUME: "Painted slices of the same volume",
+    PROTOTYPES: "Prototypes of other volumes",
+    PROPAGATION: "Registration of other volumes",
 }
 """What users read, by the names of the engines."""
 
@@ -94,23 +92,23 @@ def choose(query: Volume, support: SupportSet, known_range: tuple[int, int] | No
     support.require_foreground()
     examples = support.enabled
     if any(on_query(query, e) and e.has_foreground for e in examples):
-        return Choice(same_volume.ENGINE, "Slices of this volume are painted, so the rest is learned from them.")
+        return Choice(SAME_VOLUME, "Slices of this volume are painted, so the rest is learned from them.")
     if known_range is not None:
-        return Choice(
-            across_volumes.ENGINE, "You gave the range of slices, so prototypes of the examples are looked for in it."
-        )
+        return Choice(PROTOTYPES, "You gave the range of slices, so prototypes of the examples are looked for in it.")
     if any(e.axis is not None for e in examples):
         return Choice(
-            across_volumes.ENGINE,
+            PROTOTYPES,
             "Other volumes are annotated in some slices, so prototypes of these are looked for in this one.",
         )
+    from voxelsmith.register.search import search
+
     if 2 * sum(search(query, e.image).matched for e in examples) >= len(examples):
         return Choice(
-            propagation.ENGINE,
+            PROPAGATION,
             "The examples look like this volume as a whole, so their labels are carried over by registration.",
         )
     return Choice(
-        across_volumes.ENGINE,
+        PROTOTYPES,
         "The examples look unlike this volume as a whole, so it is searched for what looks like their labels.",
     )
 
@@ -144,16 +142,23 @@ def propose(request: FewShotRequest) -> Job[Proposal]:
     engine = request.engine
     if engine == AUTOMATIC:
         engine = choose(query, support, request.known_range).engine
-    if engine == same_volume.ENGINE:
+    if engine == SAME_VOLUME:
+        from voxelsmith.segment import same_volume
+
         painted = same_volume.SameVolumeRequest(query, support, view=request.view)
         return (yield from same_volume.SameVolumeEngine().propose(painted))
-    if engine == across_volumes.ENGINE:
+    if engine == PROTOTYPES:
+        from voxelsmith.segment import across_volumes
+        from voxelsmith.segment.encoders import default_encoder
+
         encoder = request.encoder or default_encoder(request.device)
         return (
             yield from across_volumes.propose(
                 across_volumes.AcrossRequest(query, support, encoder, request.known_range)
             )
         )
-    if engine == propagation.ENGINE:
+    if engine == PROPAGATION:
+        from voxelsmith.segment import propagation
+
         return (yield from propagation.propose(propagation.PropagationRequest(query, support)))
     raise InputError(f"A few-shot engine is {AUTOMATIC}, {', '.join(ENGINES)}, got {engine!r}.")

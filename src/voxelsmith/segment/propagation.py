@@ -25,12 +25,9 @@ from voxelsmith.register.preparation import prepare
 from voxelsmith.register.presets import preset
 from voxelsmith.register.request import RegistrationRequest, RegistrationSettings
 from voxelsmith.register.result import RegistrationResult
-from voxelsmith.segment.proposal import Proposal, Provenance
+from voxelsmith.segment.proposal import PROPAGATION, Proposal, Provenance
 from voxelsmith.segment.rough_map import lay
 from voxelsmith.segment.zoom import FloatArray
-
-ENGINE = "propagation"
-"""Name of the engine in proposals."""
 
 _TOTAL = 100
 # Standard deviation of the window in which images are compared, in voxels of the finest axis.
@@ -121,7 +118,7 @@ def propose(request: PropagationRequest) -> Job[Proposal]:
         axis=2,
         confidence=_by_slice(agreement * best, labels != 0),
         provenance=Provenance(
-            ENGINE,
+            PROPAGATION,
             query.fingerprint(),
             tuple(e.content_hash for e in examples),
             f"preset {request.preset}, {'deformable' if request.deformable else 'affine'}",

@@ -15,6 +15,9 @@ from voxelsmith.core.prompts import Box
 from voxelsmith.core.volume import LabelVolume
 from voxelsmith.segment.zoom import FloatArray
 
+SAME_VOLUME, PROTOTYPES, PROPAGATION = "same-volume", "prototypes", "propagation"
+"""Names of the few-shot engines in :attr:`Provenance.engine`."""
+
 
 @dataclass(frozen=True)
 class Provenance:

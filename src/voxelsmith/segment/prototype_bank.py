@@ -105,7 +105,7 @@ class Bank:
         source
             The example on the common grid.
         placement
-            Where it lies in the query.
+            Where it lies in the query; if places do not count, it only tells which slice is checked against which.
         encoder
             What describes its pixels.
         with_background
@@ -116,18 +116,22 @@ class Bank:
         for n, features in read_slices(source, encoder, source.annotated):
             known = torch.from_numpy(source.plane(source.known, n).copy())[None]
             labels = torch.from_numpy(source.plane(source.labels, n).astype(np.int64))[None]
-            places = self._places(source, n, placement)
+            placed = self._places(source, n, placement)
+            places = placed if self.settings.spread_mm else self._places(source, n, None)
             rows = features[0].flatten(1)[:, known.flatten()]
             self._moments.append(_moments(rows))
             for c, value in enumerate((0, *self.values)):
                 mask = (labels == value) & known
                 if bool(mask.any()) and (c or with_background):
                     self._shots[c].append(self._prototypes(features, mask, places, foreground=c > 0))
-            self._checked.append(self._coarse(features, labels, places))
+            self._checked.append(self._coarse(features, labels, places, float(placed[:, self.axis].mean())))
             yield
 
     def _places(self, source: Sliced, n: int, placement: Placement | None) -> Tensor:
-        """Where the pixels of a slice lie, shape (1, 3, *plane), in spreads (or millimetres if places do not count)."""
+        """Where the pixels of a slice lie, shape (1, 3, *plane), in spreads (or millimetres if places do not count).
+
+        Without a placement, in the volume itself.
+        """
         import torch
 
         grid = [*source.image.grid]
@@ -146,7 +150,7 @@ class Bank:
         found = local_prototypes(features, mask, self.settings.window, with_global=foreground, places=places)
         return gathered([found], self.settings.per_slice)
 
-    def _coarse(self, features: Tensor, labels: Tensor, places: Tensor) -> _Checked:
+    def _coarse(self, features: Tensor, labels: Tensor, places: Tensor, along: float) -> _Checked:
         from torch.nn.functional import interpolate
 
         factor = max(1.0, float(np.sqrt(labels[0].numel() / _CHECKED_PIXELS)))
@@ -156,7 +160,7 @@ class Bank:
         for c, value in enumerate(self.values, start=1):
             classes[small == value] = c
         maps, where = (interpolate(x, size=size, mode="area") for x in (features, places))
-        return _Checked(maps.half(), classes, where, float(places[:, self.axis].mean()))
+        return _Checked(maps.half(), classes, where, along)
 
     def finish(self) -> None:
         """Bring all prototypes to the common scale; after it the bank answers."""

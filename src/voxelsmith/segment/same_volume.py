@@ -22,11 +22,8 @@ from voxelsmith.segment.canvas import Canvas, CanvasSettings
 from voxelsmith.segment.features import Encoder, HandMadeEncoder
 from voxelsmith.segment.painted import Painted, paint
 from voxelsmith.segment.pixel_classifier import ClassifierSettings, PixelClassifier
-from voxelsmith.segment.proposal import Proposal, Provenance
+from voxelsmith.segment.proposal import SAME_VOLUME, Proposal, Provenance
 from voxelsmith.segment.zoom import FloatArray
-
-ENGINE = "same-volume"
-"""Name of the engine in proposals."""
 
 _STEPS, _LOOKED, _LEARNED, _PROPOSED = 100, 20, 40, 90
 
@@ -76,7 +73,7 @@ class SameVolumeEngine:
         Gives the features, one for each voxel; by default the hand-made ones.
     """
 
-    name = ENGINE
+    name = SAME_VOLUME
     title = "Painted slices of the same volume"
 
     def __init__(self, encoder: Encoder | None = None) -> None:
@@ -159,7 +156,7 @@ def _proposal(
         painted.box,
         painted.axis,
         confidence,
-        Provenance(ENGINE, painted.image, painted.examples, f"{encoder}; {request.settings}"),
+        Provenance(SAME_VOLUME, painted.image, painted.examples, f"{encoder}; {request.settings}"),
         notes,
     )
 

@@ -11,7 +11,7 @@ from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.docks.prompt.source import Source, load
 from voxelsmith.segment.common_grid import slicing_axis
 from voxelsmith.segment.fewshot import AUTOMATIC, ENGINES, choose
-from voxelsmith.segment.same_volume import ENGINE as SAME_VOLUME
+from voxelsmith.segment.proposal import SAME_VOLUME
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The Train dock: a network learns the user's own annotations, watched."""
