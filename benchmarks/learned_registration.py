@@ -34,7 +34,7 @@ from voxelsmith.train.hvit import SPLIT
 from voxelsmith.train.registration_pairs import in_the_contrast_of
 from voxelsmith.train.split import entries
 
-_PAIRS = {"brain": 6, "hippocampus": 20}
+_PAIRS = {"brain": 12, "hippocampus": 20}
 _MARGIN = 6
 _LEAST_VOXELS = 100
 
@@ -103,12 +103,14 @@ def methods(fixed: Volume, weights: Path) -> dict[str, RegistrationSettings]:
     """The settings that are compared, all but for the affine part."""
     fast = replace(preset("fast", fixed), device="cpu")
     deformable = fast.deformable
+    whole = replace(deformable, shrinks=levels(fixed))
     longer = replace(deformable, iterations=3 * deformable.iterations, tolerance=deformable.tolerance / 3)
     return {
         "affine": replace(fast, deformable=None),
         "fast": fast,
         "fast, three times the steps": replace(fast, deformable=longer),
-        "fast, to full resolution": replace(fast, deformable=replace(deformable, shrinks=levels(fixed))),
+        "fast, to full resolution": replace(fast, deformable=whole),
+        "the same in ten steps a level": replace(fast, deformable=replace(whole, iterations=10, fine_iterations=10)),
         "learned start, then fast": replace(fast, weights=weights),
         "learned start alone": replace(fast, weights=weights, deformable=replace(deformable, iterations=0)),
     }
@@ -158,7 +160,7 @@ def report(name: str, rows: dict[str, list[list[float]]]) -> None:
     for method, found in rows.items():
         overlap, folds, uneven, seconds = np.mean(found, axis=0)
         better = int((np.array(found)[:, 0] > base).sum())
-        print(f"| {method} | {overlap:.4f} | {better} | {folds:.4f} | {uneven:.2f} | {seconds:.1f} |", flush=True)
+        print(f"| {method} | {overlap:.4f} | {better} | {folds:.4f} | {uneven:.2f} | {seconds:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

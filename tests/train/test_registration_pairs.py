@@ -144,6 +144,8 @@ def test_one_contrast_is_not_one_noise(tmp_path):
 def test_what_nobody_annotates_is_sometimes_taken_away(listed, monkeypatch):
     dataset = RegistrationPairs(listed[0])
     monkeypatch.setattr(registration_pairs, "render", lambda rng, labels, *_, **__: (labels > 0).astype(np.float32))
+    # A view that skin fills is all ones here, and would be scaled to nothing.
+    monkeypatch.setattr(registration_pairs, "_scaled", lambda image: image)
     filled = []
     for seed in range(16):
         pair = dataset.pair(rng(seed), "synthetic", alike=False)

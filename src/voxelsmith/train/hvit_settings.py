@@ -56,12 +56,12 @@ class HViTSettings(Settings):
 def settings(**overrides: Any) -> HViTSettings:
     """How a small network is trained, with some numbers changed."""
     chosen: dict[str, Any] = {
-        "steps": 6000,
-        "learning_rate": 1e-3,
+        "steps": 4500,
+        "learning_rate": 1.5e-3,
         "warm_up": 100,
         "weight_decay": 1e-4,
         "average": 0.995,
-        "validate_every": 500,
+        "validate_every": 250,
         "checkpoint_every": 250,
         "log_every": 50,
         "precision": "float32",
