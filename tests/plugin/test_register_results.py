@@ -8,7 +8,7 @@ from outcomes import finished, tilted_pair
 
 from voxelsmith.core.progress import Progress
 from voxelsmith.core.volume import Volume
-from voxelsmith.plugin.docks.register.choices import PREVIEW
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.register.results_part import KINDS, ResultsPart
 from voxelsmith.plugin.layers import layer_data, layer_to_volume, namespaced, to_ijk, to_stored
 from voxelsmith.plugin.runner import JobRunner

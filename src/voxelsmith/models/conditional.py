@@ -8,6 +8,7 @@ pooled embedding of the support knows no places, so that support and query need 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -93,7 +94,7 @@ def _modulated(y: Tensor, condition: Tensor) -> Tensor:
     return condition * y
 
 
-class _Conditional(nn.Module):
+class _Conditional(nn.Module, ABC):
     """What both variants share: a segmentor that somebody conditions, and a classifier of its last block."""
 
     def __init__(self) -> None:
@@ -101,9 +102,9 @@ class _Conditional(nn.Module):
         self.segmentor = Arm(1, _SEGMENTOR)
         self.classifier = nn.Conv2d(_SEGMENTOR, 2, 1)
 
+    @abstractmethod
     def condition(self, images: Tensor, masks: Tensor) -> list[Tensor]:
         """What the support emits for each block; images and masks have shape (B * K, 1, H, W)."""
-        raise NotImplementedError
 
     def forward(self, query: Tensor, images: Tensor, masks: Tensor) -> Tensor:
         """Logits of background and of the class.

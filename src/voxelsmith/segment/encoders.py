@@ -9,6 +9,7 @@ volume's own voxels and stacked. torch is imported at the first answer.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -122,14 +123,15 @@ def _efficientnet() -> torch.nn.Module:
     return model.eval()
 
 
-class _VolumeEncoder:
+class _VolumeEncoder(ABC):
     """An encoder that looks at the whole volume at once; it remembers the last one."""
 
     def __init__(self) -> None:
         self._last: tuple[ref[Volume], HalfArray] | None = None
 
+    @abstractmethod
     def _network(self) -> Network3d:
-        raise NotImplementedError
+        """What looks at a volume."""
 
     def features(self, volume: Volume, slices: Sequence[int], axis: int = 2) -> HalfArray:
         """As :meth:`~voxelsmith.segment.features.Encoder.features`."""

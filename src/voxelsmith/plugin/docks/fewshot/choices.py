@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.plugin.docks.prompt.looks import is_helper
-from voxelsmith.plugin.docks.register.choices import PREVIEW
-from voxelsmith.plugin.layers import namespaced
+from voxelsmith.plugin.docks.offered import offered
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.fewshot.view import FewShotDock
@@ -35,13 +33,9 @@ class LayerChoices:
         """Offer the layers that there are now; choose another image where the chosen one has gone."""
         from napari.layers import Image, Labels
 
-        offered = [
-            layer
-            for layer in reversed(self._viewer.layers)
-            if not is_helper(layer) and PREVIEW not in namespaced(layer)
-        ]
-        images = [layer for layer in offered if isinstance(layer, Image)]
-        labels = [layer for layer in offered if isinstance(layer, Labels)]
+        open_layers = offered(self._viewer)
+        images = [layer for layer in open_layers if isinstance(layer, Image)]
+        labels = [layer for layer in open_layers if isinstance(layer, Labels)]
         active = self._viewer.layers.selection.active
         if self.image not in images:
             self.image = active if active in images else next(iter(images), None)
@@ -54,7 +48,3 @@ class LayerChoices:
     def choose(self, kind: str, name: str) -> None:
         """The user chose a layer by name."""
         setattr(self, kind, next((layer for layer in self._viewer.layers if layer.name == name), None))
-
-
-def _is_preview(layer: Any) -> bool:
-    return is_helper(layer) or PREVIEW in namespaced(layer)

@@ -12,8 +12,7 @@ from weakref import WeakKeyDictionary
 
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.volume import Volume
-from voxelsmith.plugin.docks.prompt.source import Source, image_source
-from voxelsmith.plugin.docks.register.material import frame_shown
+from voxelsmith.plugin.docks.prompt.source import Source, frame_shown, image_source
 from voxelsmith.plugin.layers import stored_axes
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from voxelsmith.core.support import Colour, SupportSet
 from voxelsmith.core.volume import smallest_label_dtype
 from voxelsmith.plugin.canvas import remove_layers
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.prompt.looks import HELPER
-from voxelsmith.plugin.docks.register.choices import PREVIEW
 from voxelsmith.plugin.docks.register.place import Place
 from voxelsmith.plugin.layers import NAMESPACE, from_stored, labels_like, namespaced, to_stored
 from voxelsmith.segment.canvas import SlicePreview

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.plugin.docks.prompt import looks
+from voxelsmith.plugin.docks.offered import offered
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.prompt.view import PromptDock
@@ -34,7 +34,7 @@ class LayerChoices:
         """Offer the layers that there are now; choose another one where the chosen one has gone."""
         from napari.layers import Image, Labels
 
-        open_layers = [layer for layer in reversed(self._viewer.layers) if not looks.is_helper(layer)]
+        open_layers = offered(self._viewer)
         images = [layer for layer in open_layers if isinstance(layer, Image)]
         labels = [layer for layer in open_layers if isinstance(layer, Labels)]
         active = self._viewer.layers.selection.active

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QTimer
 
 from voxelsmith.core.errors import InputError, StaleResultError
@@ -24,8 +23,7 @@ from voxelsmith.plugin.docks.prompt.engines import EngineRack, prepare, tools_fo
 from voxelsmith.plugin.docks.prompt.keys import KEYS, KeyBinder
 from voxelsmith.plugin.docks.prompt.prompt_layers import TOOLS
 from voxelsmith.plugin.docks.prompt.prompting import JOB, Prompting
-from voxelsmith.plugin.docks.prompt.source import Source, image_source
-from voxelsmith.plugin.layers import stored_axes
+from voxelsmith.plugin.docks.prompt.source import Source, frame_shown, image_source
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.segment.engine import Engine
 
@@ -143,7 +141,7 @@ class PromptController:
                     f"One prompting session at a time: {other.name!r} belongs to another one; finish it in its dock, "
                     "or delete its layers, then press Start."
                 )
-            source = image_source(image, self._frame_shown(image))
+            source = image_source(image, frame_shown(self._viewer, image))
             name, engine = self._rack.chosen, self._rack.at_hand()
             if source.in_memory and engine is not None:
                 self._begin(image, run_job(prepare(source, name, engine)))
@@ -182,17 +180,11 @@ class PromptController:
             self.prompting.show_probability(self._view.probability_wanted)
             self._update()
 
-    def _frame_shown(self, image: Any) -> int:
-        if image.ndim == len(stored_axes(image)):
-            return 0
-        at = image.world_to_data(np.asarray(self._viewer.dims.point)[-image.ndim :])[0]
-        return int(np.clip(round(float(at)), 0, image.data.shape[0] - 1))
-
     def _frame_moved(self, event: Any = None) -> None:
         live = self.prompting
         if live is None or live.source.frame is None or live.image not in self._viewer.layers:
             return
-        shown, own = self._frame_shown(live.image), live.source.frame
+        shown, own = frame_shown(self._viewer, live.image), live.source.frame
         elsewhere = f"Frame {shown} is shown, but prompts and preview belong to frame {own}; Finish, then Start here."
         self._view.set_status(live.status if shown == own else elsewhere)
 

@@ -17,7 +17,7 @@ from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import MaskPrompt
 from voxelsmith.core.resample import resample_to
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.plugin.layers import layer_to_volume
+from voxelsmith.plugin.layers import layer_to_volume, stored_axes
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -48,6 +48,14 @@ class Source:
     def in_memory(self) -> bool:
         """Whether no voxel has to be read from elsewhere."""
         return isinstance(self.volume.array, np.ndarray)
+
+
+def frame_shown(viewer: Any, layer: Any) -> int:
+    """Which frame of a layer is shown; 0 if it has no time axis."""
+    if layer.ndim == len(stored_axes(layer)):
+        return 0
+    at = layer.world_to_data(np.asarray(viewer.dims.point)[-layer.ndim :])[0]
+    return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
 
 
 def image_source(layer: Image, frame: int = 0) -> Source:

@@ -19,7 +19,7 @@ from voxelsmith.core.pull import Interpolation
 from voxelsmith.core.sampling import Grid
 from voxelsmith.core.transform import Transform
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.plugin.docks.register.choices import PREVIEW
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.register.place import Place, places_in
 from voxelsmith.plugin.layers import layer_to_volume, namespaced, stored_axes
 from voxelsmith.plugin.windows import first_window

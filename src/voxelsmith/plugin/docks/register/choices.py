@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.plugin.layers import namespaced
+from voxelsmith.plugin.docks.offered import offered
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.register.view import RegisterDock
 
-PREVIEW = "registration_preview"
-"""Key in our part of a layer's metadata that marks what only shows a registration, and is never offered."""
 NONE = "none"
 KINDS: Mapping[str, str] = {
     f"{side}_{kind}".strip("_"): kind for kind in ("", "mask", "labels", "points") for side in ("fixed", "moving")
@@ -82,7 +80,7 @@ class LayerChoices:
         from napari.layers import Image, Labels, Points
 
         kind = {"": Image, "mask": Labels, "labels": Labels, "points": Points}[KINDS[part]]
-        return [layer for layer in self._viewer.layers if isinstance(layer, kind) and PREVIEW not in namespaced(layer)]
+        return [layer for layer in reversed(offered(self._viewer)) if isinstance(layer, kind)]
 
 
 def _other_side(part: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from voxelsmith.core.volume import Volume
-from voxelsmith.plugin.docks.register.choices import PREVIEW
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.register.place import Place
 from voxelsmith.plugin.layers import NAMESPACE
 from voxelsmith.register import looks

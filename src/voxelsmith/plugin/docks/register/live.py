@@ -12,7 +12,7 @@ from typing import Any
 
 from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.canvas import remove_layers
-from voxelsmith.plugin.docks.register.choices import PREVIEW
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.layers import NAMESPACE, from_stored, placement
 from voxelsmith.plugin.windows import first_window
 

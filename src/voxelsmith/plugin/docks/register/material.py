@@ -17,10 +17,10 @@ from voxelsmith.core.affine import FloatArray
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job
 from voxelsmith.core.volume import LabelVolume
-from voxelsmith.plugin.docks.prompt.source import Source, frame_of, image_source
+from voxelsmith.plugin.docks.prompt.source import Source, frame_of, frame_shown, image_source
 from voxelsmith.plugin.docks.prompt.source import load as load_source
 from voxelsmith.plugin.docks.register.place import Place, places_in
-from voxelsmith.plugin.layers import layer_to_volume, stored_axes
+from voxelsmith.plugin.layers import layer_to_volume
 from voxelsmith.register.request import RegistrationRequest, RegistrationSettings
 
 _SIDES = ("fixed", "moving")
@@ -98,14 +98,6 @@ def load(material: Material) -> Job[Material]:
         images[side] = yield from load_source(source)
     masks, labels = ({s: _in_memory(v) for s, v in given.items()} for given in (material.masks, material.labels))
     return replace(material, images=images, masks=masks, labels=labels)
-
-
-def frame_shown(viewer: Any, layer: Any) -> int:
-    """Which frame of a layer is shown; 0 if it has no time axis."""
-    if layer.ndim == len(stored_axes(layer)):
-        return 0
-    at = layer.world_to_data(np.asarray(viewer.dims.point)[-layer.ndim :])[0]
-    return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
 
 
 def landmarks(points: Any, image: Any) -> FloatArray:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.plugin.docks.prompt.looks import is_helper
-from voxelsmith.plugin.docks.register.choices import PREVIEW
-from voxelsmith.plugin.layers import namespaced
+from voxelsmith.plugin.docks.offered import offered
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.train.data_part import DataPart
@@ -41,13 +39,9 @@ class LayerChoices:
         """Offer the layers that there are now; choose others where chosen ones have gone."""
         from napari.layers import Image, Labels
 
-        offered = [
-            layer
-            for layer in reversed(self._viewer.layers)
-            if not is_helper(layer) and PREVIEW not in namespaced(layer)
-        ]
-        images = [layer for layer in offered if isinstance(layer, Image)]
-        labels = [layer for layer in offered if isinstance(layer, Labels)]
+        open_layers = offered(self._viewer)
+        images = [layer for layer in open_layers if isinstance(layer, Image)]
+        labels = [layer for layer in open_layers if isinstance(layer, Labels)]
         if self.image not in images:
             self.image = next(iter(images), None)
         if self.labels not in labels:

@@ -17,8 +17,7 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportClass, SupportExample, SupportSet
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.plugin.docks.prompt.source import Source, frame_of, image_source, load
-from voxelsmith.plugin.docks.register.material import frame_shown
+from voxelsmith.plugin.docks.prompt.source import Source, frame_of, frame_shown, image_source, load
 from voxelsmith.plugin.docks.train.annotations import Annotated
 from voxelsmith.plugin.layers import layer_to_volume, stored_axes
 

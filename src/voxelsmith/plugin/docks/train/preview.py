@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from voxelsmith.core.volume import smallest_label_dtype
 from voxelsmith.plugin.canvas import remove_layers
+from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.prompt.looks import HELPER, probability_layer
-from voxelsmith.plugin.docks.register.choices import PREVIEW
 from voxelsmith.plugin.docks.train.jobs import entropy_levels
 from voxelsmith.plugin.layers import NAMESPACE, from_stored, grid_of, labels_like, namespaced, to_stored
 from voxelsmith.segment.trained import cut
