@@ -1,19 +1,22 @@
 """TV-Unet after a short training on five painted slices: what the total variation changes.
 
-    python benchmarks/tvunet.py [--seconds 60 | --steps 300] [--seeds 5] [--cases ct glioma sarcoma]
-                                [--weights 0 0.03] [--out FILE]
+    python benchmarks/tvunet.py [--seconds 60 | --steps 300 | --steps ct=200 glioma=300 sarcoma=250] [--seeds 5]
+                                [--cases ct glioma sarcoma] [--weights 0 0.03] [--few-shot] [--out FILE]
 
 Five evenly spaced slices of the range of the objects along the body's axis are painted. Dice is taken over the other
 slices of the range, class by class, and averaged; so are components and holes (in slices) of the answer, which the
-truth has too. Mean and standard deviation over the seeds. On a machine that is busy with other things, compare weights
-at an equal number of steps, not seconds.
+truth has too. Mean and standard deviation over the seeds. A training is planned as the dock plans it and broken off
+when its time or its steps are over. On a machine that is busy with other things, give steps, not seconds. The few-shot
+engine for painted slices of the same volume, which has no seed, is measured on the same slices.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +30,12 @@ from voxelsmith.core.progress import run_job
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io import read, read_labels
+from voxelsmith.segment.same_volume import SameVolumeEngine, SameVolumeRequest
 from voxelsmith.segment.trained import apply
 from voxelsmith.train.tvunet import TrainingRequest, run, settings, trained_model
 
+CASES = ("ct", "glioma", "sarcoma")
+COLUMNS = ("dice", "components", "holes", "steps")
 SLICES = 5
 _ORGANS = {5: "liver", 1: "spleen", 2: "kidney, right", 3: "kidney, left"}
 
@@ -38,9 +44,40 @@ _ORGANS = {5: "liver", 1: "spleen", 2: "kidney, right", 3: "kidney, left"}
 class Task:
     """An image with all of its labels."""
 
+    case: str
     name: str
     image: Volume
     labels: LabelVolume
+
+    @property
+    def axis(self) -> int:
+        """The array axis along the body."""
+        return self.image.affine.closest_axes.index(2)
+
+    @property
+    def span(self) -> range:
+        """The slices from the first to the last that hold an object."""
+        truth = np.asarray(self.labels.array)
+        filled = np.flatnonzero(truth.any(axis=tuple(a for a in range(3) if a != self.axis)))
+        return range(int(filled[0]), int(filled[-1]) + 1)
+
+    @property
+    def painted(self) -> tuple[int, ...]:
+        """The slices to learn from."""
+        first, last = self.span[0], self.span[-1]
+        return tuple(sorted({round(first + (last - first) * (n + 0.5) / SLICES) for n in range(SLICES)}))
+
+    @property
+    def support(self) -> SupportSet:
+        """What is learned from."""
+        return SupportSet().add(SupportExample(self.image, self.labels, self.axis, self.painted))
+
+    def score(self, answer: npt.NDArray[np.integer]) -> dict[str, float]:
+        """Compare an answer with the truth over the slices that were not painted."""
+        truth, values = np.asarray(self.labels.array), tuple(self.labels.values())
+        rest = [n for n in self.span if n not in self.painted]
+        overlaps = [dice(np.take(truth, rest, self.axis) == v, np.take(answer, rest, self.axis) == v) for v in values]
+        return {"dice": float(np.mean(overlaps)), **_topology(np.take(answer, self.span, self.axis), values, self.axis)}
 
 
 def tasks(chosen: list[str]) -> Iterator[Task]:
@@ -51,40 +88,38 @@ def tasks(chosen: list[str]) -> Iterator[Task]:
         kept = np.where(np.isin(labels.array, list(_ORGANS)), labels.array, 0)
         image = read(folder / "image.nii.gz")
         image = Volume(np.asarray(image.array).astype(np.int16), image.affine, "ct")
-        yield Task("CT abdomen, 4 organs", image, image.labels(kept.astype(np.uint8), names=_ORGANS))
+        yield Task("ct", "CT abdomen, 4 organs", image, image.labels(kept.astype(np.uint8), names=_ORGANS))
     if "glioma" in chosen:
         folder = sorted((data_folder() / "glioma_2mod").iterdir())[0]
         image = read(folder / "flair.nii.gz")
         mask = read_labels(folder / "labels.nii.gz").mask()
-        yield Task("Glioma, whole tumour, FLAIR", image, image.labels(mask.astype(np.uint8)))
+        yield Task("glioma", "Glioma, whole tumour, FLAIR", image, image.labels(mask.astype(np.uint8)))
     if "sarcoma" in chosen:
         folder = sorted((data_folder() / "sarcoma_ct_pet_mr").iterdir())[0]
         image = read(folder / "MR_T1_image.nii.gz")
         mask = read_labels(folder / "MR_T1_mask.nii.gz").mask()
-        yield Task("Sarcoma, MR T1", image, image.labels(mask.astype(np.uint8)))
+        yield Task("sarcoma", "Sarcoma, MR T1", image, image.labels(mask.astype(np.uint8)))
 
 
-def measure(task: Task, weight: float, limit: dict[str, float], seed: int) -> dict[str, float]:
-    """Train, apply, and compare over the slices that were not painted."""
-    axis = task.image.affine.closest_axes.index(2)
-    truth = np.asarray(task.labels.array)
-    filled = np.flatnonzero(truth.any(axis=tuple(a for a in range(3) if a != axis)))
-    first, last = int(filled[0]), int(filled[-1])
-    painted = sorted({round(first + (last - first) * (n + 0.5) / SLICES) for n in range(SLICES)})
-    rest = [n for n in range(first, last + 1) if n not in painted]
-    support = SupportSet().add(SupportExample(task.image, task.labels, axis, tuple(painted)))
+def trained(task: Task, weight: float, seed: int, seconds: float | None, steps: int | None) -> dict[str, float]:
+    """Train for a time or for some steps, and apply."""
+    chosen = settings(variation=weight, seed=seed, spare=False, device="cpu", max_seconds=seconds)
+    done = 0
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        chosen = settings(variation=weight, seed=seed, spare=False, device="cpu", **limit)
-        done = run_job(run(TrainingRequest(support, out, chosen)))
-        answer = np.asarray(run_job(apply(trained_model(out), task.image, "cpu")).labels.array)
-    inner = np.take(answer, range(first, last + 1), axis)
-    overlaps = [dice(np.take(truth, rest, axis) == v, np.take(answer, rest, axis) == v) for v in support.values]
-    return {
-        "dice": float(np.mean(overlaps)),
-        **_topology(inner, support.values, axis),
-        "steps": float(done.history.step),
-    }
+        with closing(run(TrainingRequest(task.support, out, chosen))) as job:
+            for progress in job:
+                done = progress.done
+                if done == steps:
+                    break
+        answer = run_job(apply(trained_model(out), task.image, "cpu")).labels.array
+    return {**task.score(np.asarray(answer)), "steps": float(done)}
+
+
+def few_shot(task: Task) -> dict[str, float]:
+    """The engine that learns from the same slices within seconds."""
+    answer = run_job(SameVolumeEngine().propose(SameVolumeRequest(task.image, task.support, axis=task.axis)))
+    return task.score(np.asarray(answer.labels.array))
 
 
 def _topology(labels: npt.NDArray[np.integer], values: tuple[int, ...], axis: int) -> dict[str, float]:
@@ -96,34 +131,50 @@ def _topology(labels: npt.NDArray[np.integer], values: tuple[int, ...], axis: in
     }
 
 
+def row(*found: dict[str, float]) -> str:
+    """Cells of a table: mean and, of several, standard deviation."""
+    cells = []
+    for column in COLUMNS:
+        values, digits = np.array([one[column] for one in found if column in one]), 3 if column == "dice" else 1
+        spread = f" ± {values.std():.{digits}f}" if len(values) > 1 and column != "steps" else ""
+        cells.append(f"{values.mean():.{digits}f}{spread}" if len(values) else "")
+    return " | ".join(cells)
+
+
+def steps_by_case(words: list[str] | None) -> dict[str, int]:
+    """Steps of each case, from one number for all or ``case=number`` for each."""
+    given = [word.rpartition("=")[::2] for word in words or ()]
+    try:
+        return {name: int(number) for case, number in given for name in ([case] if case else CASES)}
+    except ValueError:
+        sys.exit(f"--steps takes a number, or case=number for each case, got {' '.join(words or ())}.")
+
+
 def main() -> None:
     """Run and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="time of each training")
-    parser.add_argument("--steps", type=int, help="steps of each training, in place of its time")
+    parser.add_argument("--steps", nargs="+", metavar="N | CASE=N", help="steps of each training, in place of its time")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--cases", nargs="*", default=["ct", "glioma", "sarcoma"], choices=["ct", "glioma", "sarcoma"])
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES)
     parser.add_argument("--weights", nargs="*", type=float, default=[0.0, settings().variation])
+    parser.add_argument("--few-shot", action="store_true", help="measure the few-shot engine too")
     parser.add_argument("--out", type=Path, help="write the table here too")
     arguments = parser.parse_args()
-    limit = {"max_seconds": arguments.seconds} if arguments.steps is None else {"steps": arguments.steps}
-    columns = ("dice", "components", "holes", "steps")
+    steps = steps_by_case(arguments.steps)
     lines = ["| data | variation | Dice | components | holes in slices | steps |", "|---" * 6 + "|"]
     for task in tasks(arguments.cases):
-        axis = task.image.affine.closest_axes.index(2)
-        own = _topology(np.asarray(task.labels.array), tuple(task.labels.values()), axis)
-        lines.append(f"| {task.name} | truth | 1 | {own['components']:.1f} | {own['holes']:.1f} | |")
+        limit = steps.get(task.case)
+        lines.append(f"| {task.name} | truth | {row(task.score(np.asarray(task.labels.array)))} |")
+        if arguments.few_shot:
+            lines.append(f"| {task.name} | few-shot engine | {row(few_shot(task))} |")
+            print(lines[-1], flush=True)
         for weight in arguments.weights:
             found = []
             for seed in range(arguments.seeds):
-                found.append(measure(task, weight, limit, seed))
+                found.append(trained(task, weight, seed, arguments.seconds if limit is None else None, limit))
                 print(f"{task.name}, variation {weight:g}, seed {seed}: {found[-1]}", flush=True)
-            cells = []
-            for column in columns:
-                values = np.array([row[column] for row in found])
-                digits = 3 if column == "dice" else 1
-                cells.append(f"{values.mean():.{digits}f} ± {values.std():.{digits}f}")
-            lines.append(f"| {task.name} | {weight:g} | {' | '.join(cells)} |")
+            lines.append(f"| {task.name} | {weight:g} | {row(*found)} |")
     print("\n".join(lines))
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

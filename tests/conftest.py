@@ -15,5 +15,6 @@ def empty_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VOXELSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("VOXELSMITH_OFFLINE", "1")
+        patch.setenv("VOXELSMITH_RUNS", str(tmp_path_factory.mktemp("runs")))
         patch.delenv("VOXELSMITH_WEIGHTS", raising=False)
         yield

@@ -1,7 +1,6 @@
 """What the Train dock is made of, without a training: annotations, classes, settings, runs."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,12 +186,6 @@ class TestRuns:
         first.mkdir()
         assert runs.fresh_folder(tmp_path, "brain MR: a/b").name == "brain-MR-a-b-2"
         assert runs.fresh_folder(tmp_path, "??").name == "run-1"
-
-    def test_where_runs_lie(self, monkeypatch):
-        monkeypatch.delenv("VOXELSMITH_RUNS", raising=False)
-        assert runs.home() == Path.home() / "voxelsmith-runs"
-        monkeypatch.setenv("VOXELSMITH_RUNS", "/some/where")
-        assert runs.home() == Path("/some/where")
 
 
 def test_what_a_resumed_training_does_again_counts_once():

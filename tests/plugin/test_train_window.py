@@ -12,6 +12,7 @@ from training_bench import PAINTED, truth
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.layers import from_ijk, labels_like, layer_data, to_stored
+from voxelsmith.train.checkpoint import load
 from voxelsmith.train.state import TrainingState
 
 PLUGIN = "napari-voxelsmith"
@@ -77,3 +78,29 @@ def test_a_network_is_trained_killed_resumed_applied_and_let_go(qtbot, docked, t
     assert labels[:, :, 4].any()
     viewer.window.remove_dock_widget(frame)
     assert [layer.name for layer in viewer.layers] == ["scan", "painted"]
+
+
+def test_painting_deleting_layers_and_closing_the_window_while_it_trains(qtbot, docked, told, tmp_path):
+    viewer, _, dock = docked
+    painted, training = viewer.layers["painted"], dock.controller.training
+    dock.data.buttons["painted"].click()
+    dock.training.train_button.click()
+    qtbot.waitUntil(lambda: dock.training.curve.loss.steps[-1:] > (4,), timeout=PATIENCE_MS)
+
+    painted.paint((4, 4, 4), 1)
+    to_stored(painted, painted.data)[:, :, 4] = truth()[:, :, 4]
+    dock.data.buttons["slice"].click()
+    dock.training.labels_button.click()
+    learned = f"learns from {len(PAINTED)} slices"
+    qtbot.waitUntil(lambda: learned in dock.training.notes.text(), timeout=PATIENCE_MS)
+
+    for name in ("painted", "scan"):
+        viewer.layers.remove(name)
+    before = dock.training.curve.loss.steps[-1]
+    qtbot.waitUntil(lambda: dock.training.curve.loss.steps[-1] > before + 10, timeout=PATIENCE_MS)
+    assert training.state is TrainingState.training
+    assert told == []
+
+    viewer.close()
+    qtbot.waitUntil(lambda: not multiprocessing.active_children(), timeout=PATIENCE_MS)
+    assert load(tmp_path / "scan-1").step >= before

@@ -1,6 +1,7 @@
 """A scan with two painted objects in a viewer with the Train dock, and a training that does what a test tells it to."""
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -177,3 +178,12 @@ class Bench:
     def ask(self, action):
         self.dock.result.buttons[action].click()
         self.qtbot.waitUntil(lambda: not self.dock.runner.running, timeout=20000)
+
+
+@contextmanager
+def bench_for(qtbot, viewer, tmp_path, monkeypatch):
+    """A bench whose training ends with the test."""
+    bench = Bench(qtbot, viewer, tmp_path / "runs", monkeypatch)
+    yield bench
+    bench.fake.gate.set()
+    bench.controller.close()

@@ -1,11 +1,12 @@
-"""``voxelsmith train tvunet`` and ``voxelsmith predict``: from painted slices to a network, and from it to labels."""
+"""From painted slices to a network, and from it to labels: ``voxelsmith train tvunet|diffusion`` and ``predict``."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import numpy as np
 import typer
@@ -31,15 +32,30 @@ from voxelsmith.cli.train import (
 )
 from voxelsmith.core.connectivity import betti_of_labels
 from voxelsmith.core.errors import InputError
+from voxelsmith.core.progress import run_job
 from voxelsmith.core.support import SupportExample, SupportSet
-from voxelsmith.core.volume import LabelVolume, Volume
+from voxelsmith.core.volume import LabelVolume
 from voxelsmith.io import read, read_labels, write
 from voxelsmith.jobs.local import run_here
+from voxelsmith.train.ranks import ranks
 
 if TYPE_CHECKING:
     from voxelsmith.segment.trained import TrainedModel
+    from voxelsmith.train.tvunet import TVUnetSettings
 
 _MODEL = "model.safetensors"
+
+ImageOption: TypeAlias = Annotated[Path | None, typer.Option(help="Image to learn from.")]
+LabelsOption: TypeAlias = Annotated[Path | None, typer.Option(help="Its labels, on the same grid.")]
+SlicesOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Which slices are annotated, as AXIS:3,9,15 along i, j or k (default: all).")
+]
+PairsOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
+]
+AllOption: TypeAlias = Annotated[
+    bool, typer.Option("--learn-from-all", help="Keep no annotated slices apart to judge by.")
+]
 
 
 class Dimensions(StrEnum):
@@ -59,15 +75,10 @@ class Preset(StrEnum):
 
 def tvunet(
     out: OutOption,
-    image: Annotated[Path | None, typer.Option(help="Image to learn from.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Its labels, on the same grid.")] = None,
-    slices: Annotated[
-        str | None,
-        typer.Option(help="Which slices are annotated, as AXIS:3,9,15 along i, j or k (default: all)."),
-    ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="Instead: folder with images and labels, or NAME_image and NAME_label files.")
-    ] = None,
+    image: ImageOption = None,
+    labels: LabelsOption = None,
+    slices: SlicesOption = None,
+    pairs: PairsOption = None,
     dims: Annotated[
         Dimensions, typer.Option(help="Learn slices, slices with their neighbours, or blocks.")
     ] = Dimensions.flat,
@@ -81,9 +92,7 @@ def tvunet(
         bool, typer.Option("--coordinates", help="Tell the network where a voxel lies; for this one volume.")
     ] = False,
     flips: Annotated[bool, typer.Option("--flips", help="Flip samples; few anatomies allow it.")] = False,
-    learn_from_all: Annotated[
-        bool, typer.Option("--learn-from-all", help="Keep no annotated slices apart to judge by.")
-    ] = False,
+    learn_from_all: AllOption = False,
     preset: Annotated[Preset, typer.Option(help="Settings: ours, or those of the paper.")] = Preset.default,
     steps: StepsOption = None,
     max_seconds: MaxSecondsOption = None,
@@ -94,10 +103,8 @@ def tvunet(
     as_json: JsonOption = False,
 ) -> None:
     """Train TV-Unet on a few annotated slices, or on a folder of annotated volumes."""
-    from voxelsmith.segment.trained_export import save
     from voxelsmith.train import tvunet as trainer
 
-    support, judges = _from_pairs(pairs, image, labels, slices) if pairs else (_from_volume(image, labels, slices), ())
     given = {"steps": steps, "max_seconds": max_seconds, "width": width, "variation": variation}
     axes = (0, 1, 2) if dims is Dimensions.solid else (0, 1)
     make = trainer.paper_literal if preset is Preset.paper else trainer.settings
@@ -110,8 +117,66 @@ def tvunet(
         seed=seed,
         device=device.value,
     )
+    examples = _from_pairs(pairs, image, labels, slices) if pairs else (_from_volume(image, labels, slices), ())
+    _learn(settings, out, *examples, resume=resume, quiet=quiet, as_json=as_json)
+
+
+def diffusion(
+    out: OutOption,
+    image: ImageOption = None,
+    labels: LabelsOption = None,
+    slices: SlicesOption = None,
+    pairs: PairsOption = None,
+    neighbours: Annotated[int, typer.Option(help="Slices on each side that are seen as well.")] = 0,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the finest level, a multiple of 8 (default: 16 on a CPU, else 32).")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Samples whose mean is the answer.")] = 5,
+    denoising: Annotated[int, typer.Option(help="Steps from noise to a sample.")] = 10,
+    learn_from_all: AllOption = False,
+    steps: StepsOption = None,
+    max_seconds: MaxSecondsOption = None,
+    resume: ResumeOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Experimental: train a diffusion model, which draws several answers, on the same data as TV-Unet."""
+    from voxelsmith.train.diffusion_settings import settings as make
+
+    given = {"steps": steps, "max_seconds": max_seconds, "width": width, "neighbours": neighbours or None}
+    settings = make(
+        **{name: value for name, value in given.items() if value is not None},
+        dims="2.5d" if neighbours else "2d",
+        samples=samples,
+        denoising=denoising,
+        spare=not learn_from_all,
+        seed=seed,
+        device=device.value,
+    )
+    examples = _from_pairs(pairs, image, labels, slices) if pairs else (_from_volume(image, labels, slices), ())
+    _learn(settings, out, *examples, resume=resume, quiet=quiet, as_json=as_json)
+
+
+def _learn(
+    settings: TVUnetSettings,
+    out: Path,
+    support: SupportSet,
+    judges: tuple[SupportExample, ...],
+    *,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train by one of the recipes that learn annotated slices, and tell what came of it."""
+    from voxelsmith.segment.trained_export import save
+    from voxelsmith.train import tvunet as trainer
+
     request = trainer.TrainingRequest(support, out, settings, judges=judges, resume=resume)
     done = drive(trainer.run(request), settings.steps, quiet=quiet or as_json)
+    if not ranks().first:
+        return
     file = save(trainer.trained_model(out), out / _MODEL)
     for note in () if quiet else done.result.notes:
         print(f"voxelsmith: {note}", file=sys.stderr)
@@ -120,7 +185,7 @@ def tvunet(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run folder of train tvunet, or its model file.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run folder of a training, or its model file.")],
     image: Annotated[Path, typer.Argument(help="Image to segment.")],
     out: Annotated[Path, typer.Option(help="Labels to write, on the grid of the image.")],
     threshold: Annotated[float, typer.Option(help="Where probabilities are cut, between 0 and 1.")] = 0.5,
@@ -132,6 +197,9 @@ def predict(
     last: Annotated[
         bool, typer.Option("--last", help="The last weights, even if earlier ones were judged better.")
     ] = False,
+    uncertainty: Annotated[
+        Path | None, typer.Option(help="Also write how unsure each voxel is: the entropy, 0 to 1.")
+    ] = None,
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder.")] = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -140,6 +208,7 @@ def predict(
     """Segment a volume with a network that was trained here."""
     from voxelsmith.segment.engine import check_threshold
     from voxelsmith.segment.trained import apply, recut
+    from voxelsmith.segment.uncertainty import entropy
 
     check_threshold(threshold)
     model = _model(run, best=not last)
@@ -151,6 +220,8 @@ def predict(
     proposal = recut(done.result, threshold, largest_only=largest_only, least_voxels=least_voxels, fill=fill)
     labels: LabelVolume = proposal.labels
     write(labels, out)
+    if uncertainty is not None:
+        write(replace(volume, array=entropy(proposal.probabilities), name="uncertainty"), uncertainty)
     for note in () if quiet else proposal.notes:
         print(f"voxelsmith: {note}", file=sys.stderr)
     topology = betti_of_labels(labels)
@@ -165,6 +236,7 @@ def predict(
     }
     record = {
         "out": str(out),
+        "uncertainty": None if uncertainty is None else str(uncertainty),
         "labels": found,
         "threshold": threshold,
         "seconds": done.seconds,
@@ -191,26 +263,12 @@ def _from_volume(image: Path | None, labels: Path | None, slices: str | None) ->
 def _from_pairs(
     folder: Path, image: Path | None, labels: Path | None, slices: str | None
 ) -> tuple[SupportSet, tuple[SupportExample, ...]]:
-    from voxelsmith.train.pairs import paired_entries
+    from voxelsmith.train.pairs import read_pairs
 
     if image is not None or labels is not None or slices is not None:
         raise InputError("A folder of pairs has all slices annotated; leave out --image, --labels and --slices.")
-    entries = paired_entries(folder)
-    support = SupportSet()
-    read_in: list[tuple[str, Volume, LabelVolume]] = []
-    for entry in entries:
-        volume, found = entry.read_image(), entry.read_labels()
-        if found is not None:
-            read_in.append((entry.use, volume, found if isinstance(found, LabelVolume) else volume.labels(found.array)))
-    classes = frozenset(value for use, _, found in read_in if use == "train" for value in found.values())
-    judges = []
-    for use, volume, found in read_in:
-        example = SupportExample(volume, found, classes=classes)
-        if use == "train":
-            support = support.add(example)
-        else:
-            judges.append(example)
-    return support, tuple(judges)
+    pairs = run_job(read_pairs(folder))
+    return pairs.support, pairs.judges
 
 
 def _model(run: Path, *, best: bool) -> TrainedModel:

@@ -17,8 +17,18 @@ from pathlib import Path
 
 from voxelsmith.core.errors import ResourceError
 
+_PREFIX = ".voxelsmith-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def refusals(path: Path | str) -> Iterator[None]:
+    """Turn what the machine says while ``path`` is written into a ResourceError."""
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(error, Path(path)) from error
 
 
 @contextlib.contextmanager
@@ -50,18 +60,24 @@ def replacing(path: Path | str, suffix: str | None = None) -> Iterator[Path]:
     if target.exists() and not os.access(target, os.W_OK):
         raise ResourceError(f"{target} is read-only; make it writable or choose another name.")
     ending = "".join(target.suffixes[-2:]) if suffix is None else suffix
-    temporary = target.with_name(f".voxelsmith-{uuid.uuid4().hex[:12]}{ending}")
+    temporary = target.with_name(f"{_PREFIX}{uuid.uuid4().hex[:12]}{ending}")
     try:
-        yield temporary
-        _flush(temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise _refusal(error, target) from error
+        with refusals(target):
+            yield temporary
+            _flush(temporary)
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder, in which nobody may be writing."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _flush(path: Path) -> None:

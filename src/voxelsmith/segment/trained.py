@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from voxelsmith.models.device import DeviceName
-    from voxelsmith.models.unet import Architecture, UNet
+    from voxelsmith.models.trainable import AnyArchitecture, Network
 
 ENGINE = "trained"
 """Name of the engine in proposals."""
@@ -65,17 +65,24 @@ class TrainedModel:
     """
 
     plan: Plan
-    architecture: Architecture
+    architecture: AnyArchitecture
     weights: Mapping[str, Tensor]
     name: str = "model"
     fingerprint: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
 
-    def network(self, *, portable: bool = False) -> UNet:
-        """The network with its weights, in evaluation mode on the CPU."""
-        from voxelsmith.models.unet import UNet
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe that trained it."""
+        from voxelsmith.models.trainable import recipe_of
 
-        net = UNet(self.architecture, portable=portable)
+        return recipe_of(self.architecture)
+
+    def network(self, *, portable: bool = False) -> Network:
+        """The network with its weights, in evaluation mode on the CPU."""
+        from voxelsmith.models.trainable import network_of
+
+        net = network_of(self.architecture, portable=portable)
         net.load_state_dict(dict(self.weights))
         return net.eval()
 
@@ -83,6 +90,7 @@ class TrainedModel:
         """Everything but the weights, as text."""
         return {
             "voxelsmith": FILE_VERSION,
+            "recipe": self.recipe,
             "plan": json.dumps(self.plan.record()),
             "architecture": json.dumps(self.architecture.record()),
             "name": self.name,
@@ -104,7 +112,7 @@ def load(path: Path | str) -> TrainedModel:
     import_torch()
     from safetensors import SafetensorError, safe_open
 
-    from voxelsmith.models.unet import Architecture
+    from voxelsmith.models.trainable import architecture_from
 
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -115,7 +123,7 @@ def load(path: Path | str) -> TrainedModel:
             raise KeyError("version")
         return TrainedModel(
             Plan.from_record(json.loads(about["plan"])),
-            Architecture.from_record(json.loads(about["architecture"])),
+            architecture_from(about.get("recipe", "tvunet"), json.loads(about["architecture"])),
             {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()},
             about["name"],
             about["fingerprint"],
@@ -139,7 +147,7 @@ class Predictor:
         What it sees.
     """
 
-    def __init__(self, network: UNet, plan: Plan) -> None:
+    def __init__(self, network: Network, plan: Plan) -> None:
         self._network, self.plan = network, plan
         self._multiple = network.architecture.multiple
 

@@ -50,9 +50,12 @@ def save_torchscript(model: TrainedModel, path: Path | str) -> Path:
 
     Raises
     ------
+    InputError
+        If the network answers by drawing samples.
     ResourceError
         If the file cannot be written.
     """
+    _require_plain(model)
     import_torch()
     import torch
 
@@ -68,11 +71,14 @@ def save_onnx(model: TrainedModel, path: Path | str) -> Path:
 
     Raises
     ------
+    InputError
+        If the network answers by drawing samples.
     ModelUnavailableError
         If the package onnx is not installed.
     ResourceError
         If the file cannot be written.
     """
+    _require_plain(model)
     import_torch()
     import torch
 
@@ -110,10 +116,11 @@ def save_bundle(model: TrainedModel, folder: Path | str) -> Path:
     Raises
     ------
     InputError
-        If the folder exists and is not empty.
+        If the folder exists and is not empty, or the network answers by drawing samples.
     ResourceError
         If it cannot be written.
     """
+    _require_plain(model)
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"A bundle is written into a new folder, but {target} is there already; choose another name.")
@@ -133,6 +140,14 @@ def save_bundle(model: TrainedModel, folder: Path | str) -> Path:
     except OSError as error:
         raise ResourceError(f"{target} cannot be written ({error.strerror or error}); choose another place.") from error
     return target
+
+
+def _require_plain(model: TrainedModel) -> None:
+    if model.recipe == "diffusion":
+        raise InputError(
+            "Other runtimes take networks that answer at once, but a diffusion model draws samples; export it as a "
+            "checkpoint (safetensors)."
+        )
 
 
 def model_card(model: TrainedModel) -> str:

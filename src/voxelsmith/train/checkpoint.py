@@ -17,8 +17,7 @@ from torch import Tensor
 
 from voxelsmith.core.errors import FormatError, InputError
 from voxelsmith.io.atomic import replacing
-
-CHECKPOINT = "checkpoint.pt"
+from voxelsmith.train.history import CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,13 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the state of a training; ResourceError if the disk refuses, and then the earlier state stays."""
     state = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     with replacing(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # The writer of torch fails once more when it closes a file that it could not write, and hides why.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(folder: Path | str) -> Checkpoint:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from voxelsmith.core.errors import FormatError
-from voxelsmith.io.atomic import replacing
+from voxelsmith.io.atomic import refusals, replacing, sweep
 
-HISTORY = "history.jsonl"
+HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,18 @@ class Tally:
 class HistoryFile:
     """``history.jsonl`` of a run folder, opened with the rows that a resumed training already has.
 
-    Rows past those, which a run wrote after its last checkpoint, are dropped.
+    Rows past those, which a run wrote after its last checkpoint, are dropped; so is what a killed run was writing.
     """
 
     def __init__(self, folder: Path, rows: Iterable[Row]) -> None:
         self.path = folder / HISTORY
+        sweep(folder)
         with replacing(self.path) as temporary:
             temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
 
     def append(self, row: Row) -> None:
-        """Write one more row; it is on its way to the disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
+        """Write one more row; it is on its way to the disk when this returns. ResourceError if the disk refuses."""
+        with refusals(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line(row))
 
 

@@ -2,7 +2,8 @@
 
 Owns :func:`train` and what it asks of a trainer, the :class:`Recipe`. Everything random is drawn from the seed and the
 step, in the loop as in the dataset, so a training that was stopped and resumed equals one that was not; on the CPU in
-float32, bit for bit. The global random states of torch are left as they were.
+float32, bit for bit. The global random states of torch are left as they were. Where torchrun started several processes,
+each of them learns from samples of its own and the first one writes; see :mod:`voxelsmith.train.together`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from voxelsmith.train.checkpoint import Best, Checkpoint, has_checkpoint, load, 
 from voxelsmith.train.history import History, HistoryFile, Row, Tally, row_from
 from voxelsmith.train.settings import Settings
 from voxelsmith.train.stream import stream
+from voxelsmith.train.together import Together
 
 __all__ = ["Recipe", "Settings", "train"]
 
@@ -93,13 +95,15 @@ def train(
     Returns
     -------
     History
-        Rows, steps done, and the best validation.
+        Rows, steps done, and the best validation. With several processes, losses and rates are those of each one's
+        own samples.
 
     Raises
     ------
     InputError
         If ``out`` holds a training and ``resume`` is not set; if a resumed training has other settings or another
-        model; if the loss was not finite for too many steps in a row; if the device is not there.
+        model; if the loss was not finite for too many steps in a row; if the device is not there, or several processes
+        have not a GPU each.
     FormatError
         If the checkpoint is damaged.
     ResourceError
@@ -110,32 +114,35 @@ def train(
     run = _Run(recipe, settings, {} if about is None else about)
     if has_checkpoint(folder):
         run.restore(load(folder))
-    log = HistoryFile(folder, run.rows)
+    together = run.together
+    log = HistoryFile(folder, run.rows) if together.ranks.first else None
     saved = run.step
     yield run.progress("Starting")
-    samples = stream(recipe.dataset, settings, run.step, run.device)
+    samples = stream(recipe.dataset, settings, run.step, run.device, together.ranks)
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - settings.workers))
+    late = False
     try:
-        while run.step < settings.steps:
+        # The processes leave together: one that went on alone would wait for the others forever.
+        while run.step < settings.steps and not together.any(late):
             run.advance(samples)
             row = run.measure()
-            if row is not None:
+            if row is not None and log is not None:
                 log.append(row)
             if run.due(settings.checkpoint_every):
-                save(run.checkpoint(), folder)
-                saved = run.step
+                saved = run.save(folder)
             yield run.progress("Training")
-            if settings.max_seconds is not None and time.monotonic() - started > settings.max_seconds:
-                break
+            late = settings.max_seconds is not None and time.monotonic() - started > settings.max_seconds
     except (GeneratorExit, Cancelled):
         if run.step > saved:
-            save(run.checkpoint(), folder)
+            run.save(folder)
+        if run.step < settings.steps:
+            together.any(True)
         raise
     finally:
         torch.set_num_threads(threads)
     if run.step > saved:
-        save(run.checkpoint(), folder)
+        run.save(folder)
     return run.history()
 
 
@@ -154,7 +161,8 @@ class _Run:
 
     def __init__(self, recipe: Recipe, settings: Settings, about: Mapping[str, Any]) -> None:
         self.recipe, self.settings, self.about = recipe, settings, about
-        self.device = pick_device(settings.device)
+        self.together = Together(pick_device(settings.device))
+        self.device = self.together.device
         self.bfloat16 = uses_bfloat16(settings.precision, self.device)
         # oneDNN compiles convolutions for each shape of window; its own 1024 places are taken by a dozen shapes.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
@@ -165,6 +173,7 @@ class _Run:
                     weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
         self.optimiser = _optimiser(self.model, settings)
         self.average = WeightAverage(self.model, settings.average)
+        self.loss = self.together.sharing(self.model, recipe.loss)
         self.step = 0
         self.seconds = 0.0
         self.non_finite = 0
@@ -185,18 +194,20 @@ class _Run:
         self.optimiser.zero_grad()
         self.model.train()
         losses = []
-        with self._seeded(_STEP) as rng:
-            for _ in range(settings.accumulate):
+        with self._seeded(_STEP, self.together.ranks.rank) as rng:
+            for number in range(settings.accumulate):
                 clock = time.perf_counter()
                 sample = next(samples)
                 waited += time.perf_counter() - clock
-                with self._autocast():
-                    terms = self.recipe.loss(to_device(sample, self.device, channels_last=settings.channels_last), rng)
-                torch.autograd.backward(terms["loss"] / settings.accumulate)
+                with self.together.passes(last=number == settings.accumulate - 1):
+                    with self._autocast():
+                        terms = self.loss(to_device(sample, self.device, channels_last=settings.channels_last), rng)
+                    torch.autograd.backward(terms["loss"] / settings.accumulate)
                 losses.append({name: term.detach() for name, term in terms.items()})
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or torch.inf)
         values = [{name: float(term) for name, term in terms.items()} for terms in losses]
-        if bool(torch.isfinite(norm)) and all(np.isfinite(terms["loss"]) for terms in values):
+        finite = bool(torch.isfinite(norm)) and all(np.isfinite(terms["loss"]) for terms in values)
+        if not self.together.any(not finite):
             self.optimiser.step()
             self.average.update(self.step)
             self.tally.add(values)
@@ -238,6 +249,12 @@ class _Run:
             non_finite=self.non_finite,
             about=dict(self.about),
         )
+
+    def save(self, folder: Path) -> int:
+        """Write the state, if this is the process that writes; returns its step."""
+        if self.together.ranks.first:
+            save(self.checkpoint(), folder)
+        return self.step
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a state; InputError if it belongs to other settings or another model."""
@@ -282,9 +299,9 @@ class _Run:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
     @contextmanager
-    def _seeded(self, purpose: int) -> Iterator[np.random.Generator]:
-        """A generator for this step, and torch's global ones seeded by it inside the block."""
-        rng = np.random.default_rng((self.settings.seed, self.step, purpose))
+    def _seeded(self, purpose: int, rank: int = 0) -> Iterator[np.random.Generator]:
+        """A generator for this step and rank, and torch's global ones seeded by it inside the block."""
+        rng = np.random.default_rng((self.settings.seed, self.step, purpose, *([rank] if rank else ())))
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**63)))
             yield rng

@@ -12,24 +12,29 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from voxelsmith.core.errors import VoxelsmithError
+from voxelsmith.train.ranks import Ranks
 from voxelsmith.train.settings import Settings
 
 # What the linear algebra of numpy reads when it is loaded.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Samples that each process builds ahead.
 _AHEAD = 4
+_ALONE = Ranks()
 
 
-def stream(dataset: Dataset[Any], settings: Settings, step: int, device: torch.device) -> Iterator[Any]:
+def stream(
+    dataset: Dataset[Any], settings: Settings, step: int, device: torch.device, ranks: Ranks = _ALONE
+) -> Iterator[Any]:
     """The samples of all steps from ``step`` on, one at a time and in order, whatever the number of workers.
 
-    The processes are spawned, which is slower than a fork but safe beside Qt, CUDA and threads; each computes with one
-    thread, and ends when the iterator is dropped. An error of the user reaches the loop as it was raised.
+    Workers are spawned, which is slower than a fork but safe beside Qt, CUDA and threads; each computes with one
+    thread, and ends when the iterator is dropped. An error of the user reaches the loop as it was raised. Processes
+    that train together take samples in turn.
     """
-    workers = settings.workers
+    workers, each = settings.workers, settings.accumulate * ranks.count
     loader = DataLoader(
         _ErrorsAsSamples(dataset),
-        sampler=range(step * settings.accumulate, settings.steps * settings.accumulate),
+        sampler=range(step * each + ranks.rank, settings.steps * each, ranks.count),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,

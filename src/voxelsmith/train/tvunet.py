@@ -41,7 +41,8 @@ __all__ = [
     "trained_model",
 ]
 
-RECIPE, VERSION = "tvunet", 1
+VERSION = 1
+_TITLES = {"tvunet": "TV-Unet", "diffusion": "a diffusion model"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class TakeLabels:
 
 @dataclass(frozen=True, eq=False)
 class TrainingRequest:
-    """A training of TV-Unet.
+    """A training of TV-Unet, or of another recipe on the same data, as the class of the settings says.
 
     Parameters
     ----------
@@ -241,7 +242,7 @@ def trained_model(folder: Path | str, *, best: bool = True) -> TrainedModel:
     FormatError
         If its checkpoint is damaged, or of another recipe or version.
     """
-    from voxelsmith.models.unet import Architecture
+    from voxelsmith.models.trainable import architecture_from
     from voxelsmith.segment.trained import TrainedModel
     from voxelsmith.train.checkpoint import load
 
@@ -253,7 +254,7 @@ def trained_model(folder: Path | str, *, best: bool = True) -> TrainedModel:
         details = {"steps": str(chosen["step"]), "score": f"{chosen['score']:.4f}"}
     return TrainedModel(
         Plan.from_record(about["plan"]),
-        Architecture.from_record(about["architecture"]),
+        architecture_from(about["recipe"], about["architecture"]),
         checkpoint.weights if chosen is None else chosen["weights"],
         Path(folder).resolve().name,
         about["fingerprint"],
@@ -261,13 +262,14 @@ def trained_model(folder: Path | str, *, best: bool = True) -> TrainedModel:
     )
 
 
-def require_ours(about: Mapping[str, Any], folder: Path | str) -> Mapping[str, Any]:
-    """What travelled in a checkpoint; FormatError if it is not of this recipe and version."""
-    if about.get("recipe") != RECIPE or about.get("version") != VERSION:
-        came = f"version {about['version']}" if about.get("recipe") == RECIPE else "of another kind"
+def require_ours(about: Mapping[str, Any], folder: Path | str, recipe: str | None = None) -> Mapping[str, Any]:
+    """What travelled in a checkpoint; FormatError if it is not of this version and of one recipe, or of any."""
+    known = _TITLES if recipe is None else {recipe: _TITLES[recipe]}
+    if about.get("recipe") not in known or about.get("version") != VERSION:
+        came = f"version {about['version']}" if about.get("recipe") in known else "of another kind"
         raise FormatError(
-            f"{folder} should hold a training of TV-Unet, version {VERSION}, but it is {came}; train into another "
-            "folder, or use the version of voxelsmith that it was made with."
+            f"{folder} should hold a training of {' or '.join(known.values())}, version {VERSION}, but it is {came}; "
+            "train into another folder, or use the version of voxelsmith that it was made with."
         )
     return about
 

@@ -18,7 +18,8 @@ from voxelsmith.core.connectivity import betti
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.resample import reorient
 from voxelsmith.core.support import SupportExample, SupportSet
-from voxelsmith.models.unet import Architecture, UNet, levels_for
+from voxelsmith.models.trainable import AnyArchitecture, network_of
+from voxelsmith.models.unet import Architecture, levels_for
 from voxelsmith.segment.plan import Normalisation, Plan
 from voxelsmith.segment.trained import Predictor
 from voxelsmith.train.annotated import AnnotatedSlices
@@ -79,22 +80,6 @@ def plan_for(support: SupportSet, settings: TVUnetSettings, device: torch.device
     )
 
 
-def architecture_for(plan: Plan, settings: TVUnetSettings, device: torch.device) -> Architecture:
-    """The network for a plan; the number of its levels follows from the patch, anisotropic ones from the spacing."""
-    first = 0 if plan.dims == "3d" else 1
-    strides, kernels = levels_for(plan.ordered_spacing[first:], plan.patch[first:])
-    return Architecture(
-        inputs=plan.channels,
-        outputs=1 + len(plan.classes),
-        width=settings.width or (16 if device.type == "cpu" else 32),
-        strides=strides,
-        kernels=kernels,
-        norm=settings.norm,
-        dropout=settings.dropout,
-        wide_up=settings.wide_up,
-    )
-
-
 class TVUnetRecipe:
     """Model, data, loss and validation; a :class:`voxelsmith.train.loop.Recipe`.
 
@@ -113,12 +98,28 @@ class TVUnetRecipe:
         Steps done, which whoever drives the loop keeps up to date; the variation grows along them.
     """
 
-    def __init__(self, settings: TVUnetSettings, architecture: Architecture, dataset: AnnotatedSlices) -> None:
+    def __init__(self, settings: TVUnetSettings, architecture: AnyArchitecture, dataset: AnnotatedSlices) -> None:
         self.settings, self.dataset = settings, dataset
         self.step = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.model = UNet(architecture)
+            self.model = network_of(architecture)
+
+    @staticmethod
+    def architecture_for(plan: Plan, settings: TVUnetSettings, device: torch.device) -> AnyArchitecture:
+        """The network for a plan; its number of levels follows from the patch, anisotropic ones from the spacing."""
+        first = 0 if plan.dims == "3d" else 1
+        strides, kernels = levels_for(plan.ordered_spacing[first:], plan.patch[first:])
+        return Architecture(
+            inputs=plan.channels,
+            outputs=1 + len(plan.classes),
+            width=settings.width or (16 if device.type == "cpu" else 32),
+            strides=strides,
+            kernels=kernels,
+            norm=settings.norm,
+            dropout=settings.dropout,
+            wide_up=settings.wide_up,
+        )
 
     def loss(self, sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Cross-entropy and Dice where slices are annotated, variation everywhere; see :class:`TVUnetSettings`.
@@ -126,7 +127,10 @@ class TVUnetRecipe:
         "pull" tells how strong the variation is: the norm of its weighted gradient with respect to the logits over
         that of the other terms.
         """
-        logits = self.model(sample["image"])
+        return self.terms(self.model(sample["image"]), sample)
+
+    def terms(self, logits: Tensor, sample: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of the loss of an answer to a sample."""
         plan = self.dataset.plan
         return objective(
             logits,

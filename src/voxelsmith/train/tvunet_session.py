@@ -21,15 +21,17 @@ from voxelsmith.core.resample import reorient
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume
 from voxelsmith.models.device import pick_device
-from voxelsmith.models.unet import Architecture
+from voxelsmith.models.trainable import architecture_from
 from voxelsmith.segment.plan import Plan
 from voxelsmith.segment.trained import Predictor
 from voxelsmith.train.annotated import AnnotatedSlices
 from voxelsmith.train.checkpoint import has_checkpoint, load
+from voxelsmith.train.diffusion import DiffusionRecipe
 from voxelsmith.train.history import History
 from voxelsmith.train.loop import train
+from voxelsmith.train.ranks import ranks
+from voxelsmith.train.trained_runs import write_description
 from voxelsmith.train.tvunet import (
-    RECIPE,
     VERSION,
     Live,
     Preview,
@@ -39,11 +41,12 @@ from voxelsmith.train.tvunet import (
     TrainingRequest,
     require_ours,
 )
-from voxelsmith.train.tvunet_recipe import TVUnetRecipe, architecture_for, plan_for
+from voxelsmith.train.tvunet_recipe import TVUnetRecipe, plan_for
 
 _FIRST_PREVIEW_S = 2.0
 _LEVELS = 255
 _PACE = 0.9
+_RECIPES: dict[str, type[TVUnetRecipe]] = {"tvunet": TVUnetRecipe, "diffusion": DiffusionRecipe}
 
 
 class Session:
@@ -71,11 +74,11 @@ class Session:
         if earlier is None:
             _require_examples(support)
             plan = plan_for(support, chosen, device)
-            self.architecture = architecture_for(plan, chosen, device)
+            self.architecture = _RECIPES[chosen.recipe].architecture_for(plan, chosen, device)
         else:
-            require_ours(earlier, request.out)
+            require_ours(earlier, request.out, chosen.recipe)
             plan = Plan.from_record(earlier["plan"])
-            self.architecture = Architecture.from_record(earlier["architecture"])
+            self.architecture = architecture_from(chosen.recipe, earlier["architecture"])
             _require_classes(plan, support)
         self.dataset = self._data(plan, earlier)
         if earlier is not None and earlier["fingerprint"] != self.dataset.fingerprint:
@@ -89,11 +92,12 @@ class Session:
             )
         self.recipe = self._fresh()
         self.about: dict[str, Any] = {
-            "recipe": RECIPE,
+            "recipe": chosen.recipe,
             "version": VERSION,
             "architecture": self.architecture.record(),
             "request": {"examples": len(support.enabled), "judges": len(request.judges)},
         }
+        self.described = False
         self._describe()
         self.pending: TakeLabels | None = None
         self.epoch_ends = 0
@@ -112,6 +116,11 @@ class Session:
             except (MemoryError, RuntimeError) as error:
                 if not _is_memory(error):
                     raise
+                if ranks().count > 1:
+                    raise ResourceError(
+                        "Memory is too small for patches of this size, which several processes keep; train a narrower "
+                        "network, or in one process."
+                    ) from error
                 if not self.dataset.halve():
                     raise ResourceError(
                         "Memory is too small for the smallest patch; close other programs, or train a narrower network."
@@ -136,6 +145,9 @@ class Session:
                 history: History = end.value
                 return history
             step, latest = progress.done, progress.partial
+            if not self.described and ranks().first:
+                write_description(self.request.out, self.about)
+                self.described = True
             if before is not None:
                 took = (time.monotonic() - clock) / max(1, step - before)
                 pace = took if pace is None else _PACE * pace + (1 - _PACE) * took
@@ -219,7 +231,7 @@ class Session:
         )
 
     def _fresh(self) -> TVUnetRecipe:
-        return TVUnetRecipe(self.request.settings, self.architecture, self.dataset)
+        return _RECIPES[self.request.settings.recipe](self.request.settings, self.architecture, self.dataset)
 
     def _describe(self) -> None:
         """Bring what travels in the checkpoint up to date."""
@@ -227,6 +239,7 @@ class Session:
         self.about["plan"] = plan.record()
         self.about["fingerprint"] = self.dataset.fingerprint
         self.about["judged"] = [list(rows) for rows in self.dataset.judged_rows]
+        self.described = False
 
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)

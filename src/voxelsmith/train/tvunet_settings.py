@@ -64,6 +64,7 @@ class TVUnetSettings(Settings):
     """
 
     free: ClassVar[frozenset[str]] = Settings.free | {"preview_seconds"}
+    recipe: ClassVar[str] = "tvunet"
 
     dims: Dims = "2d"
     width: int | None = None

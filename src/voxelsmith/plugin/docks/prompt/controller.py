@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
@@ -68,6 +69,8 @@ class PromptController:
         view.live_toggled.connect(self.set_live)
         view.depth_chosen.connect(self.set_depth)
         view.engine_chosen.connect(self.choose_engine)
+        view.engines_opening.connect(self.list_engines)
+        view.run_chosen.connect(self.choose_run)
         view.weights_wanted.connect(self.get_weights)
         view.word_said.connect(self.set_word)
         view.threshold_chosen.connect(self.set_threshold)
@@ -106,6 +109,16 @@ class PromptController:
             self._lacking = self._rack.lacking(name)
             self._view.offer_weights(self._rack.title(name) if self._lacking else "")
 
+    def list_engines(self) -> None:
+        """Offer the engines that there are now; networks may have been trained since."""
+        self._rack.look()
+        self._show_engine()
+
+    def choose_run(self, folder: Path) -> None:
+        """The user chose a network that was trained into a folder."""
+        with notify.sentences():
+            self.choose_engine(self._rack.add_run(folder))
+
     def get_weights(self) -> None:
         """Lead the user to where the weights of the engine that was chosen last can be had."""
         open_models(self._viewer, self._lacking)
@@ -143,13 +156,14 @@ class PromptController:
                 )
             source = image_source(image, frame_shown(self._viewer, image))
             name, engine = self._rack.chosen, self._rack.at_hand()
+            make = self._rack.maker(name)
             if source.in_memory and engine is not None:
-                self._begin(image, run_job(prepare(source, name, engine)))
+                self._begin(image, run_job(prepare(source, engine, make)))
                 return
             what = f"Reading {image.name}" if engine is not None else f"Loading {self._rack.title(name)}"
             self._view.set_status(f"{what} …")
             self._runner.start(
-                lambda: prepare(source, name, engine),
+                lambda: prepare(source, engine, make),
                 title=what,
                 layers=[image],
                 key=JOB,

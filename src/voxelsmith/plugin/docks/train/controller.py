@@ -28,6 +28,7 @@ from voxelsmith.plugin.docks.train.runs import Run
 from voxelsmith.plugin.docks.train.training import Training
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.train.state import TrainingState
+from voxelsmith.train.trained_runs import home
 from voxelsmith.train.tvunet import Preview as Answer
 from voxelsmith.train.tvunet import ShowSlice, TVUnetSettings
 
@@ -61,7 +62,7 @@ class TrainController:
         self._view, self._viewer = view, viewer
         self._quiet_runner = JobRunner(viewer, view, shown=False)
         self.preview = Preview(viewer)
-        self.home = runs.home()
+        self.home = home()
         self.chosen: Path | None = None
         self.runs: list[Run] = []
         self._learned_from: Any = None
@@ -133,9 +134,10 @@ class TrainController:
     def train(self) -> None:
         """Begin a new training."""
         with notify.sentences():
-            image = self.marking.required_image()
-            ordered, settings = self.marking.ordered(image), self._view.settings.settings
-            run = Run(runs.fresh_folder(self.home, image.name), (), settings)
+            ordered, settings = self._ordered(), self._view.settings.settings
+            pairs, named = self.marking.pairs.folder, self.marking.image
+            title = pairs.name if pairs is not None and not ordered else named.name
+            run = Run(runs.fresh_folder(self.home, title), (), settings)
             self._start(ordered, run, settings, self._view.data.choice, resume=False)
             self.runs.insert(0, run)
             self.chosen = run.folder
@@ -150,25 +152,33 @@ class TrainController:
             run = self._run()
             if run is None:
                 raise InputError("A run is resumed, but none is chosen; choose one under Runs.")
-            ordered, given = self.marking.ordered(self.marking.required_image()), self._view.settings.settings
+            ordered, given = self._ordered(), self._view.settings.settings
             settings = given if run.settings is None else run.settings
             # Where and for how long may change; what decides what is learned may not.
             settings = replace(settings, max_seconds=given.max_seconds, device=given.device)
             self._start(ordered, run, settings, replace(self._view.data.choice, always=run.classes), resume=True)
 
+    def _ordered(self) -> list[Annotated]:
+        """What is annotated, that of the chosen image first; with a folder of pairs, there may be none."""
+        if self.marking.pairs.folder is None:
+            self.marking.required_image()
+        return self.marking.ordered(self.marking.image)
+
     def _start(
         self, ordered: Sequence[Annotated], run: Run, settings: TVUnetSettings, choice: ClassChoice, *, resume: bool
     ) -> None:
-        material, first = gather(ordered, self._viewer), ordered[0]
-        show = None
-        if first.image is self.marking.image and self.marking.slices is not None:
-            show = ShowSlice(self.marking.slices.position(first.axis))
-        self._learned_from = first.image
+        material, show, first, labels = gather(ordered, self._viewer), None, None, None
+        if ordered:
+            first, labels = ordered[0].image, ordered[0].labels
+            if first is self.marking.image and self.marking.slices is not None:
+                show = ShowSlice(self.marking.slices.position(ordered[0].axis))
+        self._learned_from = first
         self.applying.forget()
-        self.preview.of(first.image, first.labels)
+        self.preview.of(first, labels)
         self.preview.prepare()
         self._view.set_status("")
-        self.training.start(Plan(material, choice, run.folder, settings, resume, show), run.rows)
+        plan = Plan(material, choice, run.folder, settings, resume, show, self.marking.pairs.folder)
+        self.training.start(plan, run.rows)
 
     def use_labels(self) -> None:
         """The training goes on with the labels as they are now."""
@@ -276,9 +286,9 @@ class TrainController:
 
     def _update(self) -> None:
         run, history = self._run(), self.applying.history
-        ready, some = self.marking.slices is not None, bool(len(self.marking.annotations))
-        resumable = run is not None and not run.finished and some
-        self._view.training.set_state(self.training.state, trainable=ready, resumable=resumable)
+        ready, folder = self.marking.slices is not None, self.marking.pairs.folder is not None
+        resumable = run is not None and not run.finished and (folder or len(self.marking.annotations) > 0)
+        self._view.training.set_state(self.training.state, trainable=ready or folder, resumable=resumable)
         trained = run is not None and run.step > 0
         answered = self.applying.proposal is not None and self.applying.image is self.marking.image
         possible = {
@@ -307,5 +317,5 @@ class TrainController:
         data.set_confidence(confidence, self.marking.annotations.of(self.marking.image, axis))
         position = slices.position(axis)
         data.set_current(position)
-        if self.marking.image is self._learned_from:
+        if self._learned_from is not None and self.marking.image is self._learned_from:
             self.training.look_at(position)

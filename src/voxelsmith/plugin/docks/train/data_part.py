@@ -1,4 +1,4 @@
-"""Data part of the dock: which layers, which of their slices, and which classes.
+"""Data part of the dock: which layers, which of their slices, which folder of pairs, and which classes.
 
 Owns widgets and signals; it knows no layer.
 """
@@ -6,10 +6,12 @@ Owns widgets and signals; it knows no layer.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QFileDialog,
     QGridLayout,
     QHeaderView,
     QLabel,
@@ -38,6 +40,8 @@ _ACTIONS = {
     "remove": ("Re&move slice", "The slice that is shown was not looked at"),
 }
 _CLASS_ROWS = 4
+# A label cannot be narrower than its longest word.
+_LONGEST_NAME = 24
 
 
 class DataPart(QWidget):
@@ -51,11 +55,17 @@ class DataPart(QWidget):
         "slice", "painted" or "remove".
     slice_chosen : Signal(int)
         A slice to show.
+    pairs_chosen : Signal(object)
+        A folder of pairs to learn from, a path.
+    pairs_dropped : Signal()
+        No folder is to be learned from.
     """
 
     chosen = Signal(str, str)
     asked = Signal(str)
     slice_chosen = Signal(int)
+    pairs_chosen = Signal(object)
+    pairs_dropped = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,8 +95,26 @@ class DataPart(QWidget):
         self.annotated.setWordWrap(True)
         self.annotated.setTextFormat(Qt.TextFormat.PlainText)
         grid.addWidget(self.annotated, 4, 0, 1, 2)
+        self.pairs_button = QPushButton("Folder of pairs…")
+        self.pairs_button.setToolTip(
+            "Learn from a folder with images and labels of the same names, or NAME_image and NAME_label files; every "
+            "slice of them counts as annotated"
+        )
+        self.pairs_button.clicked.connect(self._ask_for_pairs)
+        self.drop_button = QPushButton("Leave out")
+        self.drop_button.setToolTip("Do not learn from the folder")
+        self.drop_button.clicked.connect(lambda: self.pairs_dropped.emit())
+        self.pairs_note = QLabel()
+        self.pairs_note.setWordWrap(True)
+        self.pairs_note.setTextFormat(Qt.TextFormat.PlainText)
+        line = QGridLayout()
+        line.addWidget(self.pairs_button, 0, 0)
+        line.addWidget(self.drop_button, 0, 1)
+        line.setColumnStretch(0, 1)
+        grid.addLayout(line, 5, 0, 1, 2)
+        grid.addWidget(self.pairs_note, 6, 0, 1, 2)
         self.classes = self._table()
-        grid.addWidget(self.classes, 5, 0, 1, 2)
+        grid.addWidget(self.classes, 7, 0, 1, 2)
 
     def _table(self) -> QTableWidget:
         table = QTableWidget(0, 2)
@@ -103,6 +131,11 @@ class DataPart(QWidget):
         columns.setStretchLastSection(True)
         table.hide()
         return table
+
+    def _ask_for_pairs(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder of images with labels")
+        if path:
+            self.pairs_chosen.emit(Path(path))
 
     # -- what the user says ------------------------------------------------------------------------------------
 
@@ -140,6 +173,15 @@ class DataPart(QWidget):
     def set_annotated(self, text: str) -> None:
         """Say what is annotated."""
         self.annotated.setText(text)
+
+    def set_pairs(self, folder: Path | None, text: str = "") -> None:
+        """Show which folder is learned from, and say something about it or about one that cannot be."""
+        name = "" if folder is None else folder.name
+        short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        self.pairs_note.setText(text if folder is None else f"{short}: {text}")
+        self.pairs_note.setToolTip("" if folder is None else str(folder))
+        self.pairs_note.setVisible(bool(self.pairs_note.text()))
+        self.drop_button.setVisible(folder is not None)
 
     def set_classes(self, classes: Mapping[int, str]) -> None:
         """List classes; those that were listed before keep their name and their choice."""

@@ -1,6 +1,6 @@
 """Fields: which settings of a training the dock offers, and how they become settings.
 
-Owns their names for people, and the two presets. What is not changed follows the preset.
+Owns their names for people, and the presets. What is not changed follows the preset.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voxelsmith.plugin.docks.train.form import Field
+from voxelsmith.train import diffusion_settings
 from voxelsmith.train.tvunet_settings import TVUnetSettings, paper_literal, settings
 
 MINUTES = "minutes"
@@ -100,7 +101,11 @@ class Preset:
     make: Callable[..., TVUnetSettings]
 
 
-PRESETS = (Preset("Usual", settings), Preset("As published", paper_literal))
+PRESETS = (
+    Preset("Usual", settings),
+    Preset("As published", paper_literal),
+    Preset("Diffusion, experimental", diffusion_settings.settings),
+)
 
 
 def values(preset: Preset, changes: Mapping[str, Any]) -> dict[str, Any]:

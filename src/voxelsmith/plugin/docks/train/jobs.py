@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
+from voxelsmith.core.support import SupportExample
 from voxelsmith.core.volume import Volume
 from voxelsmith.jobs.process import ProcessJob
 from voxelsmith.plugin.docks.prompt.source import Source, load
@@ -27,6 +28,7 @@ from voxelsmith.segment.proposal import Proposal
 from voxelsmith.segment.trained import apply, recut
 from voxelsmith.segment.uncertainty import entropy
 from voxelsmith.train.history import Row
+from voxelsmith.train.pairs import read_pairs
 from voxelsmith.train.state import TrainingState
 from voxelsmith.train.tvunet import (
     Live,
@@ -97,10 +99,16 @@ class Line:
         Who is at its end.
     classes
         Label values that it learns.
+    beside
+        Examples of a folder of pairs, which it learns from whatever is painted.
+    alone
+        Whether it began with these alone; then they stay the first ones, as volumes are known by their place.
     """
 
     process: ProcessJob[Trained] | None = None
     classes: frozenset[int] = frozenset()
+    beside: tuple[SupportExample, ...] = ()
+    alone: bool = False
 
     def send(self, message: ShowSlice | TakeLabels) -> None:
         """Tell the training something."""
@@ -118,6 +126,8 @@ class Plan:
         See :func:`~voxelsmith.plugin.docks.train.material.examples`.
     folder, settings, resume, show
         See :class:`~voxelsmith.train.tvunet.TrainingRequest`.
+    pairs
+        A folder of pairs to learn from as well; see :func:`~voxelsmith.train.pairs.read_pairs`.
     """
 
     material: tuple[Material, ...]
@@ -126,6 +136,7 @@ class Plan:
     settings: TVUnetSettings
     resume: bool = False
     show: ShowSlice | None = None
+    pairs: Path | None = None
 
 
 def training(plan: Plan, line: Line) -> Job[Trained]:
@@ -137,6 +148,12 @@ def training(plan: Plan, line: Line) -> Job[Trained]:
         If nothing is annotated.
     """
     support = yield from examples(plan.material, plan.choice)
+    judges: tuple[SupportExample, ...] = ()
+    if plan.pairs is not None:
+        pairs = yield from read_pairs(plan.pairs, plan.choice.names, plan.choice.left_out)
+        line.beside, line.alone, judges = pairs.support.examples, not plan.material, pairs.judges
+        for example in line.beside:
+            support = support.add(example)
     if not any(example.has_foreground for example in support.enabled):
         raise InputError("Training needs annotated slices with something painted on them; paint a few and add them.")
     if not plan.resume:
@@ -145,9 +162,10 @@ def training(plan: Plan, line: Line) -> Job[Trained]:
             "images": [
                 {"name": one.source.volume.name, "axis": one.axis, "slices": list(one.slices)} for one in plan.material
             ],
+            "pairs": None if plan.pairs is None else str(plan.pairs),
         }
         write_record(plan.folder, plan.settings, about)
-    request = TrainingRequest(support, plan.folder, plan.settings, resume=plan.resume, show=plan.show)
+    request = TrainingRequest(support, plan.folder, plan.settings, judges=judges, resume=plan.resume, show=plan.show)
     process = ProcessJob(run, request)
     line.process, line.classes = process, frozenset(support.values)
     account = Account(TrainingState.preparing, Progress(0, 0))
@@ -168,7 +186,8 @@ def training(plan: Plan, line: Line) -> Job[Trained]:
 def new_labels(material: tuple[Material, ...], choice: ClassChoice, line: Line) -> Job[int]:
     """Job that hands new annotations to a running training; returns how many slices they are."""
     support = yield from examples(material, replace(choice, always=line.classes))
-    line.send(TakeLabels(support.enabled))
+    both = (line.beside, support.enabled) if line.alone else (support.enabled, line.beside)
+    line.send(TakeLabels(both[0] + both[1]))
     return sum(len(one.slices) for one in material)
 
 

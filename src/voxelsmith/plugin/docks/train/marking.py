@@ -1,6 +1,7 @@
 """Marking: the controller of the data part.
 
-Owns which layers are chosen, which of their slices the user declared to be annotated, and which classes occur there.
+Owns which layers are chosen, which of their slices the user declared to be annotated, and which classes occur there and
+in the folder of pairs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from voxelsmith.plugin.docks.train.annotations import Annotated, Annotations
 from voxelsmith.plugin.docks.train.choices import LayerChoices
 from voxelsmith.plugin.docks.train.data_part import DataPart
 from voxelsmith.plugin.docks.train.material import gather, labels_of, occurring, painted_slices, source_of
+from voxelsmith.plugin.docks.train.pairs_folder import PairsFolder
 from voxelsmith.plugin.layers import label_names, stored_axes
 from voxelsmith.plugin.runner import JobRunner
 
@@ -43,6 +45,7 @@ class Marking:
     Attributes
     ----------
     annotations : Annotations
+    pairs : PairsFolder
     slices : Slices or None
         Those of the chosen image; None if there is no 3-D image.
     """
@@ -54,6 +57,7 @@ class Marking:
         self._watched: Any = None
         self.annotations = Annotations()
         self.slices: Slices | None = None
+        self.pairs = PairsFolder(part, viewer, parent, self._on_pairs)
         self._look_soon = QTimer(parent)
         self._look_soon.setSingleShot(True)
         self._look_soon.setInterval(_LOOK_AFTER_MS)
@@ -71,6 +75,7 @@ class Marking:
         """Stop all jobs and let go of the viewer."""
         self._look_soon.stop()
         self._quiet_runner.shutdown()
+        self.pairs.close()
         for emitter in self._list_events():
             emitter.disconnect(self.offer)
         self._watch(None)
@@ -157,11 +162,11 @@ class Marking:
         self._tell()
 
     def ordered(self, first: Any) -> list[Annotated]:
-        """What is annotated, that of one image first; InputError if nothing is."""
-        if not len(self.annotations):
+        """What is annotated, that of one image first; InputError if nothing is, and no folder is chosen."""
+        if not len(self.annotations) and self.pairs.folder is None:
             raise InputError(
                 "Training needs to know which slices are annotated, but none was added; paint a slice and press Add "
-                "slice."
+                "slice, or choose a folder of pairs."
             )
         return sorted(self.annotations, key=lambda one: one.image is not first)
 
@@ -169,12 +174,17 @@ class Marking:
         """List the labels that occur in annotated slices."""
         with notify.sentences():
             material = gather(self.annotations, self._viewer)
-            names = {} if self.labels is None else label_names(self.labels)
+            names = self.pairs.classes | ({} if self.labels is None else label_names(self.labels))
 
             def show(values: set[int]) -> None:
+                values = values | set(self.pairs.classes)
                 self._part.set_classes({value: names.get(value, f"class {value}") for value in sorted(values)})
 
             self._quiet_runner.start(lambda: occurring(material), title="Classes", key="classes", on_result=show)
+
+    def _on_pairs(self) -> None:
+        self._look_at_classes()
+        self._tell()
 
     def _tell(self) -> None:
         self._part.set_possible({"slice", "painted", "remove"} if self.slices is not None else ())
@@ -183,6 +193,8 @@ class Marking:
 
     def _words(self) -> str:
         count = len(self.annotations)
+        if not count and self.pairs.folder is not None:
+            return "No slice is annotated here; the folder alone is learned from."
         if not count:
             return "No slice is annotated yet: paint one and add it. Every class counts as looked for in it."
         here = [one for one in self.annotations if one.image is self.image]
@@ -190,6 +202,6 @@ class Marking:
         words = f"Annotated: {told}." if told else ""
         if beside := count - sum(len(one.slices) for one in here):
             words += f" {beside} in other images."
-        if count < _JUDGED_FROM:
+        if count < _JUDGED_FROM and self.pairs.folder is None:
             words += " From four slices on, some are kept apart to judge by."
         return words.strip()

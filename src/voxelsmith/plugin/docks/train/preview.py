@@ -60,6 +60,8 @@ class Preview:
 
     def prepare(self) -> None:
         """Put the wanted layers in place, empty, so that nothing has to be built when an answer comes."""
+        if self.image is None:
+            return
         for kind in sorted(self.wanted):
             self.show(kind, np.zeros(grid_of(self.image), np.uint8))
 

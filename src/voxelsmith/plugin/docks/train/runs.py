@@ -7,7 +7,6 @@ of the runs in a folder. A run that was started elsewhere has no such file; it i
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,11 +16,11 @@ from typing import Any
 from voxelsmith.core.errors import FormatError, ResourceError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.io.atomic import replacing
+from voxelsmith.train.diffusion_settings import RECIPES
 from voxelsmith.train.history import HISTORY, Row, read_history
 from voxelsmith.train.tvunet_settings import TVUnetSettings
 
 RECORD = "dock.json"
-HOME = "VOXELSMITH_RUNS"
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,6 @@ class Run:
         return self.settings is not None and self.step >= self.settings.steps
 
 
-def home() -> Path:
-    """The folder for runs that is proposed, ``VOXELSMITH_RUNS`` or one in the user's own; it need not exist."""
-    named = os.environ.get(HOME)
-    return Path(named).expanduser() if named else Path.home() / "voxelsmith-runs"
-
-
 def fresh_folder(parent: Path, title: str) -> Path:
     """A name for a run that is not taken, after what it is about."""
     stem = re.sub(r"[^\w.-]+", "-", title).strip("-.") or "run"
@@ -98,7 +91,8 @@ def write_record(folder: Path, settings: TVUnetSettings, about: Mapping[str, Any
             f"The run folder {folder} cannot be made ({error.strerror}); choose another folder for runs."
         ) from error
     with replacing(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps({"settings": asdict(settings), **about}, indent=1), encoding="utf-8")
+        record = {"recipe": settings.recipe, "settings": asdict(settings), **about}
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def read_run(folder: Path) -> Run:
@@ -112,7 +106,8 @@ def read_run(folder: Path) -> Run:
     rows = read_history(folder) if (folder / HISTORY).exists() else ()
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        settings = TVUnetSettings(**{**record["settings"], "flips": tuple(record["settings"]["flips"])})
+        kind = RECIPES[record.get("recipe", TVUnetSettings.recipe)]
+        settings = kind(**{**record["settings"], "flips": tuple(record["settings"]["flips"])})
         return Run(folder, rows, settings, frozenset(record["classes"]))
     except FileNotFoundError:
         return Run(folder, rows)

@@ -24,7 +24,7 @@ class SettingsPart(QWidget):
         self.changes: dict[str, Any] = {}
         self.preset = combo_box()
         self.preset.addItems([preset.title for preset in PRESETS])
-        self.preset.setToolTip("Where the settings begin; as published is slow and needs a GPU")
+        self.preset.setToolTip("Where the settings begin; as published needs a GPU, diffusion takes long to apply")
         self.preset.activated.connect(lambda _=0: self._show())
         self.main, self.more = Form(MAIN), Form(MORE)
         for form in (self.main, self.more):
