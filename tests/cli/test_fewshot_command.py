@@ -101,3 +101,19 @@ def test_examples_are_needed(refused, files, tmp_path):
     assert "requires 2 arguments" in refused("fewshot", "fit", "--out", tmp_path / "set.zip", "--support", image)
     twice = ["--support", image, labels] * 2
     assert "already in the support set" in refused("fewshot", "fit", *twice, "--out", tmp_path / "set.zip")
+
+
+def test_a_trained_network_is_used_when_it_is_named(command, refused, files, tmp_path):
+    from voxelsmith.segment import episodic
+
+    image, labels = files
+    run = tmp_path / "run"
+    run.mkdir()
+    options = ["fewshot", "predict", "--support", image, labels, "--query", image, "--out", tmp_path / "out.nii.gz"]
+    assert "there is none" in refused(*options, "--encoder", run)
+    episodic.save_network("film", episodic.made("film").state_dict(), run / episodic.WEIGHTS, {})
+    done = command(*options, "--encoder", run, "--device", "cpu", "--json")
+    assert done.status == 0, done.err
+    assert done.record["engine"] == "conditional"
+    assert "run was named" in done.record["reason"]
+    assert read_labels(tmp_path / "out.nii.gz").grid == GRID

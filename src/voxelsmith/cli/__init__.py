@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from voxelsmith.cli import (
+    cmf,
     convert,
     demo,
     evaluate,
@@ -22,6 +23,7 @@ from voxelsmith.cli import (
     register,
     segment,
     train,
+    tumour,
     tvunet,
     warp,
     weights,
@@ -41,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
+app.command("tumour")(tumour.tumour)
 app.command("register")(register.register)
 app.command("warp")(warp.warp)
 app.command("invert")(invert.invert)
@@ -50,6 +53,8 @@ app.command("convert")(convert.convert)
 app.command("demo")(demo.demo)
 app.add_typer(fewshot.app, name="fewshot")
 train.app.command("tvunet")(tvunet.tvunet)
+train.app.command("cmf")(cmf.cmf)
+train.app.command("diffusion")(tvunet.diffusion)
 app.command("predict")(tvunet.predict)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")

@@ -69,6 +69,10 @@ SlicesOption: TypeAlias = Annotated[
 ]
 SetOption: TypeAlias = Annotated[Path | None, typer.Option(help="A saved support set, a folder or a zip file.")]
 EngineOption: TypeAlias = Annotated[str, typer.Option(help="automatic, same-volume, prototypes or propagation.")]
+EncoderOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Run folder or weights of train episodes: an encoder for prototypes, or a conditional network."),
+]
 RangeOption: TypeAlias = Annotated[
     str | None, typer.Option("--range", help="FIRST,LAST slice of the query with something to find, for prototypes.")
 ]
@@ -107,13 +111,14 @@ def predict(
     support_set: SetOption = None,
     engine: EngineOption = "automatic",
     known_range: RangeOption = None,
+    encoder: EncoderOption = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Label a volume by annotated slices of it or by other annotated volumes."""
     image, collected = read_image(query), _support(support, slices, support_set)
-    choice, done = _propose(image, collected, engine, known_range, device, quiet=quiet, as_json=as_json)
+    choice, done = _propose(image, collected, engine, known_range, encoder, device, quiet=quiet, as_json=as_json)
     found = done.result
     write(replace(found.labels, name="labels"), out)
     sizes = {v: int((np.asarray(found.labels.array) == v).sum()) for v in found.classes}
@@ -144,6 +149,7 @@ def evaluate(
     support_set: SetOption = None,
     engine: EngineOption = "automatic",
     known_range: RangeOption = None,
+    encoder: EncoderOption = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Table to write, a row a class.")] = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -164,7 +170,7 @@ def evaluate(
             "Every slice of the query is annotated in the support, so there is nothing to judge by; name some slices "
             "with --slices."
         )
-    choice, done = _propose(image, collected, engine, known_range, device, quiet=quiet, as_json=as_json)
+    choice, done = _propose(image, collected, engine, known_range, encoder, device, quiet=quiet, as_json=as_json)
     right, found = (np.where(unseen, labels.array, 0) for labels in (truth, done.result.labels))
     rows = {v: compare(right == v, found == v, image.spacing) for v in done.result.classes}
     columns = ["label", "name", *next(iter(rows.values()))]
@@ -185,6 +191,7 @@ def _propose(
     support: SupportSet,
     engine: str,
     known_range: str | None,
+    encoder: Path | None,
     device: Device,
     *,
     quiet: bool,
@@ -195,8 +202,8 @@ def _propose(
 
     ends = None if known_range is None else _range(known_range)
     asked = Choice(engine, "This engine was asked for.")
-    choice = choose(image, support, ends) if engine == AUTOMATIC else asked
-    request = FewShotRequest(image, support, choice.engine, known_range=ends, device=device.value)
+    choice = choose(image, support, ends, encoder) if engine == AUTOMATIC else asked
+    request = FewShotRequest(image, support, choice.engine, known_range=ends, device=device.value, trained=encoder)
     with progress_bar("Proposing", quiet=quiet or as_json) as show:
         done = run_here(propose(request), title="Proposing", fingerprint=image.fingerprint(), on_progress=show)
     if not quiet:

@@ -18,6 +18,7 @@ from voxelsmith.cli.common import Device, DeviceOption, JsonOption, QuietOption,
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Cancelled, Job, Progress
 from voxelsmith.jobs.local import Finished, run_here
+from voxelsmith.train.ranks import ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -238,14 +239,19 @@ def _run(
     from voxelsmith.train.loop import train
 
     done = drive(train(recipe, settings, out, resume=resume), settings.steps, quiet=quiet or as_json)
+    if not ranks().first:
+        return
     history = done.result
     tell(out, _write_weights(out, history, save), history, done.seconds, {}, quiet=quiet, as_json=as_json)
 
 
 def drive(job: Job[T], steps: int, *, quiet: bool) -> Finished[T]:
-    """Drive a training until it is done, or until a signal asks it to stop, which is said and is status 1."""
-    latest = Progress(0, steps)
-    with _stop_requests() as stop, progress_bar("Training", quiet=quiet) as show:
+    """Drive a training until it is done, or until a signal asks it to stop, which is said and is status 1.
+
+    Of several processes that train together, the first one speaks.
+    """
+    latest, speaks = Progress(0, steps), ranks().first
+    with _stop_requests() as stop, progress_bar("Training", quiet=quiet or not speaks) as show:
 
         def report(progress: Progress) -> bool:
             nonlocal latest
@@ -256,10 +262,9 @@ def drive(job: Job[T], steps: int, *, quiet: bool) -> Finished[T]:
         try:
             return run_here(job, title="Training", on_progress=report)
         except Cancelled:
-            print(
-                f"voxelsmith: Stopped at step {latest.done} of {latest.total}; the same command with --resume goes on.",
-                file=sys.stderr,
-            )
+            if speaks:
+                again = "the same command with --resume goes on"
+                print(f"voxelsmith: Stopped at step {latest.done} of {latest.total}; {again}.", file=sys.stderr)
             raise typer.Exit(1) from None
 
 
