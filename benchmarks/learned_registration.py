@@ -103,7 +103,7 @@ def methods(fixed: Volume, weights: Path) -> dict[str, RegistrationSettings]:
     """The settings that are compared, all but for the affine part."""
     fast = replace(preset("fast", fixed), device="cpu")
     deformable = fast.deformable
-    whole = replace(deformable, shrinks=levels(fixed))
+    whole = replace(deformable, shrinks=levels(fixed), iterations=60, fine_iterations=20)
     longer = replace(deformable, iterations=3 * deformable.iterations, tolerance=deformable.tolerance / 3)
     return {
         "affine": replace(fast, deformable=None),

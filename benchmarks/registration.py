@@ -1,7 +1,7 @@
 """Registration, side by side: Dice, HD95, folds, smoothness and CPU seconds of ours and of other tools.
 
-    python benchmarks/registration.py [--data brain lung hippocampus] [--methods same-modality greedy ...]
-        [--remap none|invert|fold] [--peers-python PATH]
+    python benchmarks/registration.py [--data brain lung hippocampus contrasts]
+        [--methods same-modality greedy ...] [--remap none|invert|fold] [--peers-python PATH]
 
 Every registration runs in a process of its own on one thread; CPU seconds are those of the registration with its
 affine stage, without starting, reading and writing. Labels are warped by each tool, nearest neighbour. SDlogJ and the
@@ -32,13 +32,15 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
+import learned_registration
 from cases import data_folder
 from registration_peers import CARRIED, METHODS
 from voxelsmith.core.jacobian import folding_share, jacobian_determinant, sdlogj
 from voxelsmith.core.metrics import dice, hd95
 
-OURS = ("same-modality", "cross-modality", "large-motion", "fast")
+OURS = ("same-modality", "cross-modality", "other-contrast", "large-motion", "fast")
 _HIPPOCAMPUS_PAIRS = 20
+_CONTRASTS = 3
 _CHOSEN_ON = 120
 _FOREGROUND = 0.02
 # Added to places, in millimetres, so that none of them is zero.
@@ -94,7 +96,16 @@ def hippocampus() -> Iterator[Pair]:
         yield Pair("hippocampus", *arrays, *labels, images[0].affine, images[1].affine)
 
 
-DATA = {"brain": brain, "lung": lung, "hippocampus": hippocampus}
+def contrasts() -> Iterator[Pair]:
+    """Two label maps of heads rendered in three random contrasts, both images alike, every second voxel of 1 mm."""
+    for number, pair in enumerate(learned_registration.brain(_CONTRASTS)):
+        volumes = pair.fixed, pair.moving, pair.fixed_labels, pair.moving_labels
+        arrays = [np.asarray(volume.array, np.float32)[::2, ::2, ::2] for volume in volumes]
+        affines = [volume.affine.matrix @ np.diag([2, 2, 2, 1]) for volume in volumes[:2]]
+        yield Pair(f"contrast {number + 1}", *arrays, *affines)
+
+
+DATA = {"brain": brain, "lung": lung, "hippocampus": hippocampus, "contrasts": contrasts}
 
 
 def _array(path: Path) -> np.ndarray:

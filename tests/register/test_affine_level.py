@@ -55,7 +55,7 @@ def test_where_nothing_meets_there_is_no_slope_and_no_step():
     far[0, 3] = 1000
     assert of.overlap(far) == 0
     assert not of.expansion(far).slope.any()
-    matrix, similarities = run_job(refine(of, far, "affine", 10, Progress(0, 1, "")))
+    matrix, similarities = run_job(refine(of, far, "affine", 10, 0.005, Progress(0, 1, "")))
     assert np.array_equal(matrix, far)
     assert len(similarities) == 1
 
@@ -63,7 +63,7 @@ def test_where_nothing_meets_there_is_no_slope_and_no_step():
 def test_steps_that_are_kept_make_things_better():
     of = level("ncc")
     reports = []
-    _, similarities = run_job(refine(of, START, "affine", 20, Progress(0, 1, "")), reports.append)
+    _, similarities = run_job(refine(of, START, "affine", 20, 0.005, Progress(0, 1, "")), reports.append)
     assert len(similarities) - 1 <= len(reports) <= 20
     assert similarities == sorted(similarities)
     assert similarities[-1] > 0.99 > similarities[0]

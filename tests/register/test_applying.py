@@ -11,7 +11,7 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Cancelled, run_job
 from voxelsmith.core.transform import Transform
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.register.applying import invert_job, pull_points, warp_job
+from voxelsmith.register.applying import Reversible, invert_job, pull_points, warp_job
 from voxelsmith.register.result import warp
 
 GRID = (40, 60, 70)
@@ -112,3 +112,16 @@ def test_points_that_no_way_back_is_found_for_are_told():
         pull_points(transform, [middle, [6, 4.5, 4.5]])
     with pytest.raises(InputError, match="finite"):
         pull_points(transform, [[np.nan, 0, 0]])
+
+
+def test_an_inverse_is_computed_once_a_grid(bent, moving):
+    reversible, reports = Reversible(bent), []
+    first, residual = run_job(reversible.inverse_job(moving.affine, moving.grid), reports.append)
+    assert reports
+    reports.clear()
+    again, same = run_job(reversible.inverse_job(moving.affine, moving.grid), reports.append)
+    assert not reports
+    assert again is first
+    assert same == residual
+    elsewhere, _ = run_job(reversible.inverse_job(moving.affine.shifted((1, 0, 0)), (10, 11, 12)))
+    assert elsewhere.field.grid == (10, 11, 12)

@@ -97,5 +97,5 @@ def test_alike_is_lower_than_shifted_is_lower_than_unlike(name):
 
 
 def test_unknown_similarity_is_refused():
-    with pytest.raises(InputError, match="lncc, mi, mind and mse"):
+    with pytest.raises(InputError, match="lncc, mi, mind, mse and remapped"):
         criterion("ssd", 5)

@@ -226,7 +226,7 @@ def test_empty_space_is_left_out_and_changes_nothing_inside():
 def test_progress_goes_on_and_levels_give_partial_results():
     problem, _ = known()
     reports = []
-    found = run_job(deform(problem, DeformableSettings(shrinks=(2, 1), iterations=12)), reports.append)
+    found = run_job(deform(problem, DeformableSettings(shrinks=(2, 1), iterations=2)), reports.append)
     assert [r.done for r in reports] == sorted(r.done for r in reports)
     assert reports[-1].done == reports[-1].total
     partial = [r.partial for r in reports if r.partial is not None]
@@ -249,6 +249,19 @@ def test_full_resolution_takes_fewer_steps():
     assert [step.shrink for step in found.history] == [2] * 7 + [1] * 3
     found = solve(problem, shrinks=(1,), iterations=2, fine_iterations=3, tolerance=0)
     assert len(found.history) == 2
+
+
+def test_a_level_keeps_its_best_displacement():
+    """Smoothing that is too strong undoes what the first steps found; the last steps are not what is kept."""
+    problem, truth = known(size=(3.0, 3.0, 3.0))
+    settings = {"shrinks": (1,), "tolerance": 0, "field_sigma": 3.0, "step": 1.0}
+    found = solve(problem, iterations=30, fine_iterations=30, **settings)
+    seen = [step.similarity for step in found.history]
+    assert int(np.argmax(seen)) < len(seen) - 1
+    again = solve(dataclasses.replace(problem, start=found.displacement), iterations=1, **settings)
+    assert again.history[0].similarity == pytest.approx(max(seen), abs=2e-6)
+    assert max(seen) - seen[-1] > 2e-5
+    assert error(found.displacement, truth) < error(0 * truth, truth)
 
 
 def test_a_level_ends_when_nothing_gets_better():

@@ -131,11 +131,12 @@ def test_memory_is_that_of_the_level_at_which_a_similarity_ends():
 def test_presets_are_told_apart():
     fixed = blobs((80, 80, 80))
     found = {name: preset(name, fixed) for name in PRESETS}
-    assert list(found) == ["same-modality", "cross-modality", "large-motion", "fast"]
+    assert list(found) == ["same-modality", "cross-modality", "other-contrast", "large-motion", "fast"]
     assert found["cross-modality"].affine.similarity == "mi"
     assert found["cross-modality"].deformable.similarity in ("mind", "mi")
     assert found["large-motion"].deformable.convex
-    assert found["fast"].deformable.shrinks[-1] > 1
+    assert found["other-contrast"].deformable.similarity == "remapped"
+    assert found["fast"].deformable.iterations < found["same-modality"].deformable.iterations
     with pytest.raises(InputError, match="same-modality, cross-modality"):
         preset("best", fixed)
 

@@ -34,10 +34,22 @@ class _Scale(NamedTuple):
 # Voxels along the mean side of the fixed image, places compared, and most steps, level by level.
 _LEVELS = (_Scale(24, 8_000, 30), _Scale(48, 20_000, 20), _Scale(96, 60_000, 20))
 _TRIED = 8
-_FINALISTS = 3
+_TRIAL_POINTS = 4_000
+
+
+class _Round(NamedTuple):
+    """How far starts are followed before some of them are given up."""
+
+    steps: int
+    kept: int
+    rigid: bool
+
+
+_ROUNDS = (_Round(4, 4, True), _Round(8, 2, True), _Round(12, 1, False))
 # Maps that put places less than this many voxels apart count as one.
 _SAME_PLACE = 2.0
-_TRIAL_STEPS = 12
+# In voxels: steps this short end the search where a finer level follows, and where none does.
+_NEAR, _THERE = 0.05, 0.005
 _TINY = 1e-6
 _MIRROR_LEVEL, _MIRROR_POINTS, _MIRROR_STEPS = 1, 8_000, 12
 # By how much a mirror image must fit better: in the logarithm of what correlation leaves unexplained, and in nats.
@@ -108,7 +120,7 @@ def align(
     if settings.model == "none":
         return AffineResult(begin[0].matrix, begin[0].name)
     yield Progress(0, len(_LEVELS), "Looking for a start")
-    at_first = Level(*_coarse(fixed, moving, 0), _without_mind(settings.similarity), _LEVELS[0].points)
+    at_first = Level(*_coarse(fixed, moving, 0), _without_mind(settings.similarity), _TRIAL_POINTS)
     start = yield from _best_start(at_first, begin, settings.model)
     matrix = start.matrix
     history: list[AffineStep] = []
@@ -120,7 +132,8 @@ def align(
         level = Level(small, other, settings.similarity, points)
         progress = Progress(number, len(_LEVELS), f"Affine, level {number + 1} of {len(_LEVELS)}")
         yield progress
-        matrix, track = yield from refine(level, matrix, settings.model, steps, progress)
+        short = _NEAR if number + 1 < len(_LEVELS) else _THERE
+        matrix, track = yield from refine(level, matrix, settings.model, steps, short, progress)
         history += [AffineStep(number, n, similarity) for n, similarity in enumerate(track)]
     yield Progress(len(_LEVELS), len(_LEVELS), "Comparing left and right")
     mirrored = yield from _is_mirrored(fixed, moving, matrix, _without_mind(settings.similarity))
@@ -141,20 +154,20 @@ def _without_mind(similarity: AffineSimilarity) -> AffineSimilarity:
 
 
 def _best_start(level: Level, begin: list[Start], model: Model) -> Generator[Progress, None, Start]:
-    """The start that leads farthest: many are tried as rigid maps, the best of them as what is wanted."""
+    """The start that leads farthest: many are followed a little as rigid maps, the best of them further."""
     progress = Progress(0, len(_LEVELS), "Looking for a start")
     unlike = [-level.similarity(start.matrix) for start in begin]
     tried = set(np.argsort(unlike, kind="stable")[:_TRIED].tolist()) | {n for n, s in enumerate(begin) if s.plain}
     candidates = [begin[n] for n in sorted(tried)]
-    rounds: tuple[tuple[int, Model], ...] = ((_FINALISTS, "rigid"), (1, model))
-    for number, kind in rounds:
+    for steps, kept, rigid in _ROUNDS:
         found = []
         for start in candidates:
-            matrix, track = yield from refine(level, start.matrix, kind, _TRIAL_STEPS, progress)
+            kind: Model = "rigid" if rigid else model
+            matrix, track = yield from refine(level, start.matrix, kind, steps, _NEAR, progress)
             if level.overlap(matrix) >= LEAST_OVERLAP:
                 found.append((track[-1], replace(start, matrix=matrix)))
         found.sort(key=lambda pair: -pair[0])
-        candidates = _different([start for _, start in found], level)[:number]
+        candidates = _different([start for _, start in found], level)[:kept]
     if not candidates:
         raise GeometryError(
             "The images do not overlap where the search for an affine map starts; start with their centres on each "
@@ -183,7 +196,7 @@ def _is_mirrored(
     mirror[0, 3] = 2 * fixed.mass()[0][0]
     found = []
     for start in (matrix, matrix @ mirror):
-        _, track = yield from refine(level, start, "affine", _MIRROR_STEPS, progress)
+        _, track = yield from refine(level, start, "affine", _MIRROR_STEPS, _NEAR, progress)
         found.append(track[-1])
     plain, mirrored = found
     if similarity == "ncc":

@@ -91,6 +91,28 @@ def invert_job(transform: Transform, affine: Affine, grid: Grid) -> Job[tuple[Tr
     return Transform(matrix, DisplacementField(array, affine)), _together(found)
 
 
+class Reversible:
+    """A transform that remembers its inverse on the grid on which that was last asked for.
+
+    Parameters
+    ----------
+    transform
+        From the fixed world to the moving world.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+        self._kept: tuple[Affine, Grid, tuple[Transform, Residual]] | None = None
+
+    def inverse_job(self, affine: Affine, grid: Grid) -> Job[tuple[Transform, Residual]]:
+        """Job that inverts the transform, as :func:`invert_job`, unless it has done so on this grid before."""
+        if self._kept is not None and self._kept[:2] == (affine, grid):
+            return self._kept[2]
+        found = yield from invert_job(self.transform, affine, grid)
+        self._kept = affine, grid, found
+        return found
+
+
 def pull_points(transform: Transform, points: npt.ArrayLike) -> FloatArray:
     """Move points of the moving world to where they lie in the fixed world: the way back of ``push_points``.
 

@@ -24,7 +24,7 @@ _FEWEST_LANDMARKS = 3
 _LINE = 0.02
 _FULL_BYTES = 90
 _MOVING_BYTES = 30
-_LEVEL_BYTES = {"lncc": 260, "mse": 160, "mi": 200, "mind": 900}
+_LEVEL_BYTES = {"lncc": 272, "remapped": 312, "mse": 172, "mi": 212, "mind": 912}
 
 
 def check(request: RegistrationRequest) -> tuple[str, ...]:
@@ -177,22 +177,35 @@ def _landmarks(request: RegistrationRequest) -> Iterator[str]:
             )
 
 
+def level_that_fits(request: RegistrationRequest) -> int | None:
+    """By how much the finest level has to shrink the volumes so that memory is enough; None if no level of it helps."""
+    from voxelsmith.register.presets import levels
+
+    free, deformable = memory_at_hand(), request.settings.deformable
+    if free is None or deformable is None:
+        return None
+    shrinks = deformable.shrinks or levels(request.fixed, deformable.similarity)
+    for shrink in reversed(shrinks[:-1]):
+        if memory_needed(_stopped(request, shrink)) <= free:
+            return shrink
+    return None
+
+
+def _stopped(request: RegistrationRequest, shrink: int) -> RegistrationRequest:
+    from voxelsmith.register.presets import stopped_at
+
+    return replace(request, settings=stopped_at(request.settings, request.fixed, shrink))
+
+
 def _require_memory(request: RegistrationRequest) -> None:
     needed, free = memory_needed(request), memory_at_hand()
     if free is None or needed <= free:
         return
     sentence = f"This registration needs about {_gib(needed)} of memory, but {_gib(free)} are free"
-    deformable = request.settings.deformable
-    if deformable is not None:
-        from voxelsmith.register.presets import levels, stopped_at
-
-        shrinks = deformable.shrinks or levels(request.fixed, deformable.similarity)
-        for shrink in reversed(shrinks[:-1]):
-            coarser = replace(request, settings=stopped_at(request.settings, request.fixed, shrink))
-            if memory_needed(coarser) <= free:
-                raise ResourceError(
-                    f"{sentence}; stop at 1/{shrink} resolution, which needs about {_gib(memory_needed(coarser))}."
-                )
+    shrink = level_that_fits(request)
+    if shrink is not None:
+        less = _gib(memory_needed(_stopped(request, shrink)))
+        raise ResourceError(f"{sentence}; stop at 1/{shrink} resolution, which needs about {less}.")
     raise ResourceError(f"{sentence}; crop the volumes, or resample them to larger voxels.")
 
 

@@ -9,7 +9,7 @@ criteria through :mod:`voxelsmith.register.similarity`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -20,8 +20,9 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.register.box import box_count, box_sum
 from voxelsmith.register.mind import mind_ssc
 from voxelsmith.register.mutual_information import mutual_information
+from voxelsmith.register.remapping import remapping
 
-SimilarityName: TypeAlias = Literal["lncc", "mse", "mind", "mi"]
+SimilarityName: TypeAlias = Literal["lncc", "mse", "mind", "mi", "remapped"]
 
 # Added to the product of the two sums of squares in a window: flat windows, of intensities in 0..1, count as unlike.
 _FLAT = 1e-5
@@ -62,7 +63,9 @@ def criterion(similarity: SimilarityName, window: int) -> Criterion:
         return mean_square
     if similarity == "mi":
         return information
-    raise InputError(f"A similarity is one of lncc, mi, mind and mse, got {similarity!r}.")
+    if similarity == "remapped":
+        return partial(remapped_correlation, window=window)
+    raise InputError(f"A similarity is one of lncc, mi, mind, mse and remapped, got {similarity!r}.")
 
 
 def mean_square(moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False) -> Match:
@@ -118,6 +121,23 @@ def local_correlation(
 
     by_fixed = derivative(b, mean_b, a, mean_a, spread_a) if both else None
     return Match(loss, derivative(a, mean_a, b, mean_b, spread_b), by_fixed)
+
+
+def remapped_correlation(
+    moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False, *, window: int = 5
+) -> Match:
+    """Minus the squared correlation in windows of two images after one of them has been remapped to the other.
+
+    Remapped is the image that tells more of the other; intensities are in 0..1. Derivatives take that as given.
+    """
+    forth, back = remapping(moving, fixed, weight), remapping(fixed, moving, weight)
+    if forth.explained >= back.explained:
+        seen, slope = forth(moving)
+        match = local_correlation(seen, fixed, weight, both, window=window)
+        return replace(match, by_moving=match.by_moving.mul_(slope))
+    seen, slope = back(fixed)
+    match = local_correlation(moving, seen, weight, both, window=window)
+    return match if match.by_fixed is None else replace(match, by_fixed=match.by_fixed.mul_(slope))
 
 
 def overlap_loss(moving: Tensor, fixed: Tensor, both: bool = False) -> Match:

@@ -26,9 +26,9 @@ from voxelsmith.register.greedy import Descent, StepSettings, invert
 from voxelsmith.register.problem import Deformation, Float, Iteration, Problem
 from voxelsmith.register.pyramid import carried, default_shrinks, level_grid, pyramid
 
-# A level ends when that many steps brought less than the tolerance.
-_PATIENCE = 10
-# A level that brings less than this share of the similarity is undone.
+# A level ends when that many steps brought no more than the tolerance.
+_PATIENCE = 5
+# A level that brings less than this share of what it began with is undone.
 _LEAST_GAIN = 1e-4
 # Empty space kept around what is registered, in voxels.
 _MARGIN = 8
@@ -41,16 +41,17 @@ class DeformableSettings:
     Parameters
     ----------
     similarity
-        "lncc" for images of one modality, "mse" if their intensities agree too, "mind" or "mi" across modalities.
+        "lncc" for images of one modality, "mse" if their intensities agree too, "remapped" if those of one are a
+        function of the other's, "mind" or "mi" across modalities.
     window
-        Edge of the windows of "lncc" in voxels of each level, odd.
+        Edge of the windows of "lncc" and "remapped" in voxels of each level, odd.
     shrinks
         The levels, coarse to fine: by how much each shrinks the finest axis. Empty chooses from the size, and ends at
         full resolution for up to eight million voxels ("mind" and "mi": one million), at half resolution for more.
     iterations, fine_iterations
         At most so many steps on a level; on that of full resolution, where they take long.
     tolerance
-        A level ends early when ten steps raise the similarity by less than this share of its size.
+        A level ends early when five steps bring no more than this share of what the level has brought.
     step, ease
         The longest step in voxels, and how much shorter steps are where the images ask for little.
     gradient_sigma, field_sigma
@@ -73,11 +74,11 @@ class DeformableSettings:
     shrinks: tuple[int, ...] = ()
     iterations: int = 60
     fine_iterations: int = 20
-    tolerance: float = 1e-3
+    tolerance: float = 0.05
     step: float = 0.5
-    ease: float = 0.5
-    gradient_sigma: float = 0.8
-    field_sigma: float = 0.65
+    ease: float = 1.0
+    gradient_sigma: float = 1.5
+    field_sigma: float = 0.6
     symmetric: bool = False
     label_weight: float = 1.0
     landmark_weight: float = 0.5
@@ -140,11 +141,13 @@ def deform(
         descent = Descent(level, criterion(s.similarity, s.window), steps, moving_field, fixed_field)
         seen: list[float] = []
         while len(seen) < budget and not _settled(seen, s.tolerance):
-            seen.append(descent.advance())
-            history.append(Iteration(level.shrink, len(seen), seen[-1]))
+            similarity = descent.advance()
+            seen.append(descent.merit)
+            history.append(Iteration(level.shrink, len(seen), similarity))
             done = end - (budget - len(seen)) * math.prod(level.grid)
             yield Progress(done, work[-1], f"Deforming at 1/{level.shrink} resolution")
-        if descent.goes_by_similarity and seen and seen[-1] - seen[0] < _LEAST_GAIN * abs(seen[0]):
+        descent.keep_best()
+        if seen and max(seen) - seen[0] < _LEAST_GAIN * abs(seen[0]):
             # Where images match already, steps only follow noise.
             descent.moving_field, descent.fixed_field = moving_field, fixed_field
         moving_field, fixed_field = descent.moving_field, descent.fixed_field
@@ -158,11 +161,11 @@ def deform(
 
 
 def _settled(seen: Sequence[float], tolerance: float) -> bool:
-    """Whether the last steps brought next to nothing."""
+    """Whether the last steps brought next to nothing of what the level brought."""
     if len(seen) <= _PATIENCE:
         return False
-    before, now = max(seen[:-_PATIENCE]), max(seen[-_PATIENCE:])
-    return now - before < tolerance * abs(now)
+    best = max(seen)
+    return best - max(seen[:-_PATIENCE]) <= tolerance * (best - seen[0])
 
 
 def _start(problem: Problem, grid: Sequence[int], device: torch.device) -> Tensor:

@@ -23,8 +23,6 @@ _LANDMARK_SHARE = 0.1
 _POINT_ITERATIONS = 20
 # Forces of rounding errors are far below that, in similarity per voxel of shift, times the number of voxels.
 _LEAST_FORCE = 1e-3
-# By how much steps become shorter after one that made things worse.
-_SLOWER = 0.7
 # Steps of an inversion; less than 1, so that it also ends where a field stretches twofold.
 _DAMPING = 0.7
 
@@ -69,6 +67,12 @@ class Descent:
         From the grid of the level to the moving image, shape (1, 3, I, J, K).
     fixed_field
         From the same grid to the fixed image, in the symmetric mode; otherwise None, the grid is that of the fixed one.
+
+    Attributes
+    ----------
+    merit
+        How good everything that counts was before the last step, higher is better: the similarity, less what labels
+        lack of full overlap and how many voxels landmarks lie from their partners, each by its weight.
     """
 
     def __init__(
@@ -82,15 +86,9 @@ class Descent:
         self.moving_field, self.fixed_field = moving_field, fixed_field
         self._level, self._criterion, self._settings = level, criterion, settings
         self._spacing = moving_field.new_tensor(level.spacing).reshape(1, 3, 1, 1, 1)
-        self._loss, self._pace = float("inf"), 1.0
+        self.merit = self._most = float("-inf")
+        self._best = moving_field, fixed_field
         self._typical = moving_field.new_tensor(_LEAST_FORCE / moving_field[0, 0].numel())
-
-    @property
-    def goes_by_similarity(self) -> bool:
-        """Whether neither labels nor landmarks count."""
-        s, level = self._settings, self._level
-        labels = s.label_weight > 0 and level.fixed_labels is not None
-        return not labels and (s.landmark_weight == 0 or level.fixed_points is None)
 
     @torch.no_grad()
     def advance(self) -> float:
@@ -104,13 +102,16 @@ class Descent:
             labels = overlap_loss(moving, fixed, both)
             force.add_(_force(labels, moving, fixed), alpha=self._settings.label_weight)
             loss += self._settings.label_weight * labels.loss
-        if loss > self._loss:
-            self._pace *= _SLOWER
-        self._loss = loss
+        landmarks = self._landmarks()
+        if landmarks is not None:
+            lengths = (landmarks[1] * self._spacing.reshape(1, 3) / level.shrink).norm(dim=1)
+            loss += self._settings.landmark_weight * float(lengths.mean())
+        self.merit = -loss
+        if self.merit > self._most:
+            self._most, self._best = self.merit, (self.moving_field, self.fixed_field)
         step = self._step(force)
-        toward = self._toward_landmarks()
-        if toward is not None:
-            step.add_(toward)
+        if landmarks is not None:
+            step.add_(self._toward(*landmarks))
         sigma = self._sigma(self._settings.field_sigma)
         if self.fixed_field is not None:
             # Each goes half the way, in opposite directions: the place they meet at does not drift.
@@ -118,6 +119,11 @@ class Descent:
             self.fixed_field = smooth(compose(self.fixed_field, -step), sigma)
         self.moving_field = smooth(compose(self.moving_field, step), sigma)
         return -match.loss
+
+    def keep_best(self) -> None:
+        """Go back to the displacements that matched best, if steps have made things worse since."""
+        if self.merit < self._most:
+            self.moving_field, self.fixed_field = self._best
 
     def _to_fixed(self, volume: Tensor) -> Tensor:
         return volume if self.fixed_field is None else pull(volume, self.fixed_field)
@@ -148,21 +154,27 @@ class Descent:
         # Never less than before: once the images match, steps end.
         self._typical = self._typical.maximum(typical)
         length.add_(self._typical * s.ease)
-        return force.div_(length).mul_(-s.step * self._pace * self._level.shrink).div_(self._spacing)
+        return force.div_(length).mul_(-s.step * self._level.shrink).div_(self._spacing)
 
     def _sigma(self, width: float) -> list[float]:
         return [width * self._level.shrink / size for size in self._level.spacing]
 
-    def _toward_landmarks(self) -> Tensor | None:
-        """A smooth step that brings landmarks nearer to their partners, in voxels of each axis."""
-        level, weight = self._level, self._settings.landmark_weight
-        if not weight or level.fixed_points is None or level.moving_points is None or not len(level.fixed_points):
+    def _landmarks(self) -> tuple[Tensor, Tensor] | None:
+        """Where landmarks lie on the grid now, and the ways to their partners, both (N, 3) in voxels of each axis."""
+        level = self._level
+        if not self._settings.landmark_weight or level.fixed_points is None or level.moving_points is None:
+            return None
+        if not len(level.fixed_points):
             return None
         here = level.fixed_points
         if self.fixed_field is not None:
             for _ in range(_POINT_ITERATIONS):
                 here = level.fixed_points - sampled(self.fixed_field, here)
-        rest = level.moving_points - here - sampled(self.moving_field, here)
+        return here, level.moving_points - here - sampled(self.moving_field, here)
+
+    def _toward(self, here: Tensor, rest: Tensor) -> Tensor:
+        """A smooth step that brings landmarks nearer to their partners, in voxels of each axis."""
+        level = self._level
         grid = torch.tensor(level.grid, device=here.device)
         index = here.round().long().clamp(min=0).minimum(grid - 1)
         spread = here.new_zeros(1, 4, *level.grid)
@@ -172,7 +184,7 @@ class Descent:
         sigma = self._sigma(_LANDMARK_SIGMA)
         spread = smooth(spread, sigma)
         alone = smooth(_impulse(level.grid, here), sigma).max()
-        step = weight * spread[:, :3] / (spread[:, 3:] + _LANDMARK_SHARE * alone)
+        step = self._settings.landmark_weight * spread[:, :3] / (spread[:, 3:] + _LANDMARK_SHARE * alone)
         longest = self._settings.step * level.shrink / self._spacing
         return step.clamp(-longest, longest)
 

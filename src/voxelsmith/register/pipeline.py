@@ -189,9 +189,8 @@ def _start_points(request: RegistrationRequest) -> tuple[FloatArray, FloatArray]
 def _problem(request: RegistrationRequest, fixed: Prepared, moving: Prepared, matrix: FloatArray) -> Problem:
     """Everything on the fixed grid, the moving side carried there by the affine map."""
     target = Affine(matrix) @ fixed.affine
-    here = moving.onto(target, fixed.grid)
-    beyond_is_empty = moving.weight is None and _is_empty_outside(moving)
-    inside = None if beyond_is_empty or here.weight is None else here.weight > 0.5
+    here = moving.onto(target, fixed.grid, beyond_counts=_is_empty_outside(moving))
+    inside = None if here.weight is None else here.weight > 0.5
     i, j, k = fixed.affine.spacing.tolist()
     problem = Problem(
         fixed.values,

@@ -62,11 +62,13 @@ class Prepared:
         weight[_block_means(self.weight, factors) == 0] = 0
         return Prepared(values, weight, affine)
 
-    def onto(self, affine: Affine, grid: Grid) -> Prepared:
-        """Interpolated onto another grid of the same world; beyond the image nothing counts."""
+    def onto(self, affine: Affine, grid: Grid, *, beyond_counts: bool = False) -> Prepared:
+        """Interpolated onto another grid of the same world; beyond the image lie zeros, which count only if asked."""
+        values = resample_to(Volume(self.values, self.affine), affine, grid).array
+        if beyond_counts and self.weight is None:
+            return Prepared(values, None, affine)
         weight = np.ones(self.grid, np.float32) if self.weight is None else self.weight
-        values, inside = (resample_to(Volume(a, self.affine), affine, grid).array for a in (self.values, weight))
-        return Prepared(values, inside, affine)
+        return Prepared(values, resample_to(Volume(weight, self.affine), affine, grid).array, affine)
 
     def counted_box(self) -> tuple[FloatArray, FloatArray]:
         """First voxel that counts along each axis, and one past the last."""

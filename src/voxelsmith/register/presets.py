@@ -1,8 +1,7 @@
 """Presets: settings by what is to be registered.
 
-Owns the table that the dock, the command line and scripts offer. A preset may look at the fixed volume: the levels of
-a fast preview depend on its size, and volumes of more than a million voxels, whose structures are many voxels wide, are
-deformed less smoothly.
+Owns the table that the dock, the command line and scripts offer. A preset may look at the fixed volume: a fast preview
+of more than a million voxels leaves out full resolution.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # Voxels.
 _LARGE = 2**20
+# On each level of a fast preview.
+_FAST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,26 @@ class Preset:
 
 
 def _same_modality(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc", **_smoothing(fixed))
+    return _settings("ncc")
 
 
 def _cross_modality(fixed: Volume) -> RegistrationSettings:
-    return _settings("mi", similarity="mind", **_smoothing(fixed))
+    return _settings("mi", similarity="mind")
+
+
+def _other_contrast(fixed: Volume) -> RegistrationSettings:
+    return _settings("mi", similarity="remapped")
 
 
 def _large_motion(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc", convex=True, **_smoothing(fixed))
+    return _settings("ncc", convex=True)
 
 
 def _fast(fixed: Volume) -> RegistrationSettings:
-    return _settings("ncc", shrinks=levels(fixed)[:-1], iterations=40, **_smoothing(fixed))
-
-
-def _smoothing(fixed: Volume) -> dict[str, float]:
-    """How smooth steps and displacements are: as the settings have it, less for large volumes."""
-    if math.prod(fixed.grid) <= _LARGE:
-        return {}
-    return {"field_sigma": 0.5, "gradient_sigma": 1.0, "ease": 1.0}
+    shrinks = levels(fixed)
+    if math.prod(fixed.grid) > _LARGE:
+        shrinks = tuple(shrink for shrink in shrinks if shrink > 1)
+    return _settings("ncc", shrinks=shrinks, iterations=_FAST_STEPS, fine_iterations=_FAST_STEPS)
 
 
 def _settings(affine: AffineSimilarity, **deformable: Any) -> RegistrationSettings:
@@ -72,6 +73,9 @@ def _settings(affine: AffineSimilarity, **deformable: Any) -> RegistrationSettin
 PRESETS: dict[str, Preset] = {
     "same-modality": Preset("Same modality", "two images of one kind, such as two T1-weighted brains", _same_modality),
     "cross-modality": Preset("Cross modality", "images of different kinds, such as CT and MR", _cross_modality),
+    "other-contrast": Preset(
+        "Other contrast", "images of one kind whose grey values are inverted or otherwise remapped", _other_contrast
+    ),
     "large-motion": Preset("Large motion", "lungs or abdomens that moved by many voxels", _large_motion),
     "fast": Preset("Fast preview", "a first look at coarse resolution, images of one kind", _fast),
 }

@@ -24,7 +24,7 @@ from voxelsmith.register.problem import Problem
 # An axis is not shrunk to fewer voxels than this, and levels start where the longest one has about twice as many.
 _FEWEST = 8
 # Images of more voxels stop at half resolution by default; sooner where a step takes much memory or time.
-_LARGE = {"lncc": 2**23, "mse": 2**23, "mind": 2**20, "mi": 2**20}
+_LARGE = {"lncc": 2**23, "remapped": 2**23, "mse": 2**23, "mind": 2**20, "mi": 2**20}
 _COARSEST = 8
 
 

@@ -20,8 +20,6 @@ from voxelsmith.register.affine_level import Expansion, Level
 
 Model: TypeAlias = Literal["rigid", "affine"]
 
-# In voxels of the level: after a step that is this short the search is over.
-_SHORT = 0.005
 # So many steps in a row that made things worse end it too.
 _FAILURES = 5
 # By how much curvatures are raised at first, and what a step that makes things better or worse does to that.
@@ -30,7 +28,7 @@ _TINY = 1e-9
 
 
 def refine(
-    level: Level, matrix: FloatArray, model: Model, steps: int, progress: Progress
+    level: Level, matrix: FloatArray, model: Model, steps: int, short: float, progress: Progress
 ) -> Generator[Progress, None, tuple[FloatArray, list[float]]]:
     """Improve a map.
 
@@ -44,6 +42,8 @@ def refine(
         "rigid" turns and shifts it, "affine" scales and shears it too.
     steps
         How many at most, those that are taken back included.
+    short
+        The search is over after a step that moves places by less, in voxels of the level.
     progress
         Reported after every step.
 
@@ -70,7 +70,7 @@ def refine(
         if better:
             matrix, here = tried, there
             similarities.append(-here.loss)
-        if np.abs(step).max() < _SHORT * level.spacing or failures == _FAILURES:
+        if np.abs(step).max() < short * level.spacing or failures == _FAILURES:
             break
     return matrix, similarities
 

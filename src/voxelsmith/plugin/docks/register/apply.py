@@ -6,7 +6,7 @@ again. Applying only ever adds layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -32,7 +32,7 @@ from voxelsmith.plugin.docks.register.outcome import Outcome
 from voxelsmith.plugin.docks.register.place import Place
 from voxelsmith.plugin.docks.register.transform_files import read_job, require_fits, write_job
 from voxelsmith.plugin.runner import JobRunner
-from voxelsmith.register.applying import invert_job
+from voxelsmith.register.applying import Reversible
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.register.apply_part import ApplyPart
@@ -48,6 +48,10 @@ class Known:
     name: str
     transform: Transform
     outcome: Outcome | None = None
+    reversible: Reversible = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reversible", Reversible(self.transform))
 
     def place(self, *, moving: bool) -> Place | None:
         """Where the fixed or the moving image lies; None for a transform from a file."""
@@ -178,7 +182,7 @@ class ApplyController:
 
             self._part.set_note("")
             self._runner.start(
-                lambda: carry(errands, known.transform, back, _grid_of(place), interpolation),
+                lambda: carry(errands, known.reversible, back, _grid_of(place), interpolation),
                 title="Apply",
                 layers=layers,
                 key=_JOB,
@@ -235,7 +239,7 @@ class ApplyController:
             if onto is None and (known.transform.field is None or self._back):
                 onto = _grid_of(self._target(known))
             self._runner.start(
-                lambda: _save(known.transform, self._back, key, Path(path), onto),
+                lambda: _save(known.reversible, self._back, key, Path(path), onto),
                 title="Save transform",
                 key=_JOB,
                 on_result=lambda files: self._part.set_note("Saved " + ", ".join(str(file) for file in files) + "."),
@@ -257,11 +261,14 @@ def _grid_of(place: Place | None) -> tuple[Affine, Grid] | None:
     return None if place is None else (place.affine, place.grid)
 
 
-def _save(transform: Transform, back: bool, key: str, path: Path, onto: tuple[Affine, Grid] | None) -> Job[list[Path]]:
+def _save(
+    reversible: Reversible, back: bool, key: str, path: Path, onto: tuple[Affine, Grid] | None
+) -> Job[list[Path]]:
+    transform = reversible.transform
     if back:
         if onto is None:
             raise InputError("An inverse is sampled on a grid; open the moving image and choose it under Grid.")
-        transform, _ = yield from invert_job(transform, *onto)
+        transform, _ = yield from reversible.inverse_job(*onto)
     return (yield from write_job(transform, key, path, onto))
 
 

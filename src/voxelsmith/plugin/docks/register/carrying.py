@@ -17,13 +17,12 @@ from voxelsmith.core.inversion import Residual
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.pull import Interpolation
 from voxelsmith.core.sampling import Grid
-from voxelsmith.core.transform import Transform
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.plugin.docks.offered import PREVIEW
 from voxelsmith.plugin.docks.register.place import Place, places_in
 from voxelsmith.plugin.layers import layer_to_volume, namespaced, stored_axes
 from voxelsmith.plugin.windows import first_window
-from voxelsmith.register.applying import invert_job, pull_points, warp_job
+from voxelsmith.register.applying import Reversible, pull_points, warp_job
 
 Content: TypeAlias = Volume | list[FloatArray]
 
@@ -100,7 +99,7 @@ def errand(layer: Any, place: Place | None) -> Errand:
 
 def carry(
     errands: list[Errand],
-    transform: Transform,
+    reversible: Reversible,
     back: bool,
     onto: tuple[Affine, Grid] | None,
     interpolation: Interpolation,
@@ -111,8 +110,8 @@ def carry(
     ----------
     errands
         What to bring.
-    transform
-        From the fixed world to the moving world.
+    reversible
+        The transform from the fixed world to the moving world.
     back
         Whether things go from fixed to moving instead of from moving to fixed.
     onto
@@ -130,9 +129,10 @@ def carry(
     InputError
         If a volume has no grid to come out on, or points cannot be brought back.
     """
+    transform = reversible.transform
     pulling, residual = transform, None
     if back and onto is not None and any(isinstance(e.content, Volume) for e in errands):
-        pulling, residual = yield from invert_job(transform, *onto)
+        pulling, residual = yield from reversible.inverse_job(*onto)
     carried: list[Content] = []
     for done, one in enumerate(errands):
         yield Progress(done, len(errands), one.layer.name)

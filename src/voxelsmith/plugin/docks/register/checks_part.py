@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from html import escape
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from voxelsmith.plugin.docks.register.preflight import Preflight
 
 
 class ChecksPart(QWidget):
-    """Facts in small print, notes, and what stands in the way."""
+    """Facts in small print, notes, what stands in the way, and a button that clears it away if memory is short.
+
+    Attributes
+    ----------
+    coarser_wanted : Signal(int)
+        The deformation is to end at the level that shrinks the volumes so much.
+    """
+
+    coarser_wanted = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
+        self._coarser = 0
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.text.setTextFormat(Qt.TextFormat.RichText)
@@ -22,6 +31,11 @@ class ChecksPart(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 4)
         column.addWidget(self.text)
+        self.coarser_button = QPushButton()
+        self.coarser_button.setToolTip("End the deformation at the finest level that there is memory for")
+        self.coarser_button.clicked.connect(lambda: self.coarser_wanted.emit(self._coarser))
+        self.coarser_button.hide()
+        column.addWidget(self.coarser_button)
 
     def set_preflight(self, known: Preflight) -> None:
         """Show what is known."""
@@ -29,3 +43,6 @@ class ChecksPart(QWidget):
         warnings = [f"⚠ {escape(note)}" for note in known.notes]
         obstacle = [f"<b>✕ {escape(known.obstacle)}</b>"] if known.obstacle else []
         self.text.setText("<br>".join([*(f"<small>{row}</small>" for row in rows), *warnings, *obstacle]))
+        self._coarser = known.coarser
+        self.coarser_button.setText(f"Stop at 1/{known.coarser} resolution")
+        self.coarser_button.setVisible(known.coarser > 0)

@@ -76,7 +76,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "similarity",
         "Similarity",
         "What the deformation makes large; MIND and mutual information compare images of different kinds",
-        {"lncc": "local correlation", "mse": "equal grey values", "mind": "MIND", "mi": "mutual information"},
+        {
+            "lncc": "local correlation",
+            "remapped": "local correlation of remapped grey values",
+            "mse": "equal grey values",
+            "mind": "MIND",
+            "mi": "mutual information",
+        },
     ),
     Parameter("window", "Window", "Edge of the windows of the local correlation, voxels of each level", None, 3, 15, 2),
     Parameter(

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from voxelsmith.core import sampling
-from voxelsmith.core.errors import VoxelsmithError
+from voxelsmith.core.errors import ResourceError, VoxelsmithError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.docks.register.material import Material
 from voxelsmith.plugin.docks.register.parameters import settings_for, values
 from voxelsmith.plugin.docks.volumes.details import orientation
-from voxelsmith.register.checks import check, memory_at_hand, memory_needed
+from voxelsmith.register.checks import check, level_that_fits, memory_at_hand, memory_needed
 from voxelsmith.register.request import RegistrationRequest
 
 # Places along each axis at which overlap is looked for.
@@ -38,6 +38,9 @@ class Preflight:
         What the user should know, a sentence each.
     obstacle
         Why it cannot run, a sentence; empty if it can.
+    coarser
+        The finest level, by how much it shrinks the volumes, with which memory would be enough; 0 if it is enough
+        already, or nothing helps.
     values
         All parameters, as :func:`~voxelsmith.plugin.docks.register.parameters.values` has them.
     """
@@ -45,6 +48,7 @@ class Preflight:
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     obstacle: str = ""
+    coarser: int = 0
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,6 +65,7 @@ def preflight(material: Material, preset: str, changes: Mapping[str, Any]) -> Jo
     yield Progress(0, 0, "Looking at the images")
     facts: list[tuple[str, str]] = []
     shown: dict[str, Any] = {}
+    request: RegistrationRequest | None = None
     try:
         fixed, moving = (material.images[side].volume for side in ("fixed", "moving"))
         settings = settings_for(preset, changes, fixed)
@@ -68,9 +73,10 @@ def preflight(material: Material, preset: str, changes: Mapping[str, Any]) -> Jo
         facts += [("Fixed", _grid(fixed)), ("Moving", _grid(moving))]
         request = material.request(settings)
         facts += [("Overlap", f"{overlap(fixed, moving):.0%} of the fixed grid"), ("Memory", _memory(request))]
-        return Preflight(tuple(facts), (*material.notes, *check(request)), "", shown)
+        return Preflight(tuple(facts), (*material.notes, *check(request)), values=shown)
     except VoxelsmithError as error:
-        return Preflight(tuple(facts), material.notes, str(error), shown)
+        coarser = level_that_fits(request) if isinstance(error, ResourceError) and request is not None else None
+        return Preflight(tuple(facts), material.notes, str(error), coarser or 0, shown)
 
 
 def overlap(fixed: Volume, moving: Volume) -> float:

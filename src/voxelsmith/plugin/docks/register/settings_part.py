@@ -76,7 +76,7 @@ class SettingsPart(QWidget):
         return part
 
     def _widget(self, parameter: Parameter) -> QWidget:
-        change = partial(self._change, parameter.key)
+        change = partial(self.change, parameter.key)
         if parameter.options is not None:
             combo = combo_box()
             for value, title in parameter.options.items():
@@ -116,7 +116,8 @@ class SettingsPart(QWidget):
             if parameter.deforms:
                 self.widgets[parameter.key].setEnabled(values["deform"])
 
-    def _change(self, key: str, value: Any) -> None:
+    def change(self, key: str, value: Any) -> None:
+        """Give a parameter a value, as if the user had set it."""
         self.changes[key] = value
         self._announce()
 

@@ -73,6 +73,7 @@ class RegisterDock(Dock):
         self.inputs.chosen.connect(self.layer_chosen)
         self.inputs.swapped.connect(self.swapped)
         self.settings.changed.connect(self.settings_changed)
+        self.checks.coarser_wanted.connect(lambda shrink: self.settings.change("finest", shrink))
         self.results, self.apply = ResultsPart(napari_viewer, self.runner), ApplyPart(napari_viewer, self.runner)
         self.tables = TablesPart(napari_viewer)
         parts: dict[str, ResultsPart | ApplyPart | TablesPart] = {
