@@ -7,7 +7,7 @@ last ("ends") or in the middle of equal parts of the range ("middles"); the figu
 other slices of the range. The settings of the engine were chosen on the "chosen-on" cases, not on the reported ones.
 Beside it stand shape interpolation without the image, and scikit-learn's random forest on the same features and the
 position, learned from the same painted slices of the same region. napari-convpaint downloads the weights of its
-features when it runs, so it was not run.
+features when it runs, so it was not run. Seconds are processor time; benchmarks/fewshot_speed.py has the waiting.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def spaced(first: int, last: int, count: int, at: str) -> list[int]:
 
 
 class Timed:
-    """Seconds to the first preview and in all."""
+    """Seconds of processor time to the first preview and in all."""
 
     def __init__(self) -> None:
-        self.started = time.perf_counter()
+        self.started = time.process_time()
         self.first: float | None = None
         self.refined: float | None = None
 
@@ -81,7 +81,7 @@ class Timed:
         partial = getattr(progress, "partial", None)
         if partial is None:
             return
-        passed = time.perf_counter() - self.started
+        passed = time.process_time() - self.started
         if self.first is None:
             self.first = passed
         if partial.refined:
@@ -92,27 +92,27 @@ def ours(request: SameVolumeRequest) -> tuple[Mask, list[float]]:
     """The engine; seconds to the first preview, to the refined one, and in all."""
     timed = Timed()
     proposal = run_job(SameVolumeEngine().propose(request), timed)
-    seconds = time.perf_counter() - timed.started
+    seconds = time.process_time() - timed.started
     return np.asarray(proposal.labels.array) == 1, [timed.first or seconds, timed.refined or seconds, seconds]
 
 
 def shapes(request: SameVolumeRequest) -> tuple[Mask, list[float]]:
     """Signed distances blended between painted slices."""
-    started = time.perf_counter()
+    started = time.process_time()
     painted = paint(request.image, request.support, request.axis)
     spacing = [request.image.spacing[painted.axis], *np.delete(request.image.spacing, painted.axis)]
     distances = {row: signed_distance(painted.labels[row] == 1, spacing[1:]) for row in painted.complete[0]}
     inside = interpolate(distances, range(len(painted.labels)), spacing[0]) > 0
     mask = np.zeros(request.image.grid, dtype=bool)
     mask[painted.box.slices] = painted.to_volume(inside)
-    return mask, [time.perf_counter() - started] * 3
+    return mask, [time.process_time() - started] * 3
 
 
 def forest(request: SameVolumeRequest) -> tuple[Mask, list[float]]:
     """A random forest on the engine's features and the position, over the engine's region."""
     from sklearn.ensemble import RandomForestClassifier
 
-    started = time.perf_counter()
+    started = time.process_time()
     painted = paint(request.image, request.support, request.axis)
     canvas = Canvas(request.image, painted, request.settings.canvas)
     count = len(canvas.known)
@@ -129,7 +129,7 @@ def forest(request: SameVolumeRequest) -> tuple[Mask, list[float]]:
     fine = canvas.at_full_resolution(likely.reshape(canvas.known.shape).astype(np.float32)) > 0.5
     mask = np.zeros(request.image.grid, dtype=bool)
     mask[painted.box.slices] = painted.to_volume(fine)
-    return mask, [time.perf_counter() - started] * 3
+    return mask, [time.process_time() - started] * 3
 
 
 METHODS: dict[str, Callable[[SameVolumeRequest], tuple[Mask, list[float]]]] = {
@@ -168,7 +168,7 @@ def table(scores: dict[str, dict[str, list[tuple[float, list[float]]]]]) -> list
         lines.append(f"| {method} | " + " | ".join(f"{m:.3f}" for m in means) + f" | {np.mean(means):.3f} |")
     lines += [
         "",
-        "| method | first look, s (most) | refined view, s (median, most) | all, s (median, most) |",
+        "| method | first look, CPU s (most) | refined view, CPU s (median, most) | all, CPU s (median, most) |",
         "|---" * 4 + "|",
     ]
     for method, found in scores.items():

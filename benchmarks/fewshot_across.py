@@ -3,18 +3,20 @@
 The data are in the folder that VOXELSMITH_DATA names; no network was trained on any of them but the ImageNet encoder,
 which has seen photographs only. Figures are mean Dice over classes and cases. Hippocampus: support from patients 001 to
 120, test patients 121 to 200, their two parts, 20 cases. Lung lobes: every ordered pair of three MR. Sarcomas: CT, the
-tumours of different patients, in files cut around them. Abdomen: one CT supports another, silver labels.
+tumours of different patients, in files cut around them. Abdomen: one CT supports another, silver labels. Modalities: a
+CT supports an MR of the abdomen, and the reverse, silver labels.
 
 A registration that fails counts as an empty answer.
 
 Rows. copy: labels of the most similar support (correlation, centres on each other) as they are. affine: labels of all
 supports by their rough place, an affine registration or the best shift where that is more alike. deformable: the same
 with deformations. global, local: prototypes without places. + position: local prototypes with the position prior,
-placed by matching slices, by the rough place (automatic: where it can be trusted) and by deformable registration.
+placed by matching slices, by the rough place (automatic: where it cannot be trusted, by the centres of the images and
+with a wide prior) and by deformable registration.
 chunks: local prototypes and the literature's protocol, which knows the range of each organ. rule: the answer of the
 engine that the automatic rule chooses.
 
-    python benchmarks/fewshot_across.py [--data hippocampus lung sarcoma abdomen] [--rows ROW...] [--shots 1 5]
+    python benchmarks/fewshot_across.py [--data SET...] [--rows ROW...] [--shots 1 5]
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ from voxelsmith.segment.proposal import PROPAGATION, PROTOTYPES
 _SAME_ORGANS = {1: 1, 5: 5, 6: 6, 52: 7, 63: 8, 64: 9, 20: 57, 32: 23, 86: 100, 87: 101}
 """Spleen, liver, stomach, aorta, inferior vena cava, portal vein, colon, T12 and both autochthonous muscles: what has
 more than 3000 voxels in the upper abdomen and is in the other CT too, by its number there."""
+
+_BOTH_MODALITIES = (1, 5, 6)
+"""Spleen, liver and stomach, which both have, by the same numbers."""
 
 DEFORMABLE, AUTOMATIC_PROTOTYPES, RULE = "deformable, same-modality", "local + position (automatic)", "rule"
 _ROW_OF = {PROPAGATION: DEFORMABLE, PROTOTYPES: AUTOMATIC_PROTOTYPES}
@@ -120,11 +125,23 @@ def abdomen(shots: int, count: int) -> Iterator[Task]:
     yield from [Task(part[0], part[0].labels(truth), [(whole[0], whole[0].labels(labels))])][:count]
 
 
+def modalities(shots: int, count: int) -> Iterator[Task]:
+    """A CT of the upper abdomen supports the MR of another patient, by the organs that both have, and the reverse."""
+    names = ("mr_abdomen", "ct_upper_abdomen")
+    pairs = [_pair(*(data_folder() / name / f"{n}.nii.gz" for n in ("image", "labels"))) for name in names]
+    both = [
+        (image, image.labels(np.where(np.isin(labels.array, _BOTH_MODALITIES), labels.array, 0).astype(np.uint8)))
+        for image, labels in pairs
+    ]
+    yield from [Task(*both[0], [both[1]]), Task(*both[1], [both[0]])][:count]
+
+
 DATA: dict[str, Callable[[int, int], Iterator[Task]]] = {
     "hippocampus": hippocampus,
     "lung": lung,
     "sarcoma": sarcoma,
     "abdomen": abdomen,
+    "modalities": modalities,
 }
 
 

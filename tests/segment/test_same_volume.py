@@ -246,7 +246,7 @@ def test_the_slice_in_view_is_answered_first_and_refined(tube):
     (at, rough), (later, fine) = previews
     assert at == 1
     assert (rough.index, rough.refined, fine.index, fine.refined) == (14, False, 14, True)
-    assert seen[later - 1].message == "Learning"
+    assert seen[later - 1].message == "Checking with painted slices"
     assert dice(truth[..., 14], fine.labels) > dice(truth[..., 14], rough.labels)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 

@@ -37,8 +37,8 @@ from voxelsmith.segment.zoom import FloatArray
 # Hippocampus and lung MR of different patients lie at 0.1 to 0.2, CT beside MR at 0.3 to 0.7.
 _FOREIGN = 0.3
 _TOTAL, _PLACED, _READ = 100, 10, 50
-_NO_PLACE = (
-    "Places did not count, as the examples show another part of the body than the query or have their objects in "
+_VAGUE_PLACE = (
+    "Places counted little, as the examples show another part of the body than the query or have their objects in "
     "different places; look twice at what was found."
 )
 
@@ -52,10 +52,11 @@ class AcrossSettings:
     prototypes
         "local", or "global" for one prototype a class.
     position
-        Whether prototypes count less the farther their place is, where places can tell; see
-        :func:`~voxelsmith.segment.placement.telling`.
+        Whether prototypes count less the farther their place is.
     spread
         Standard deviation of the position prior, as a share of the radius of a ball as large as all classes together.
+    vague_spread
+        The same where places tell little; see :func:`~voxelsmith.segment.placement.telling`.
     alignment
         How the support is placed in the query; see :func:`~voxelsmith.segment.placement.place`.
     smoothing
@@ -71,6 +72,7 @@ class AcrossSettings:
     prototypes: Literal["local", "global"] = "local"
     position: bool = True
     spread: float = 0.2
+    vague_spread: float = 0.3
     alignment: How = "auto"
     smoothing: float = 1.0
     per_slice: int = 150
@@ -140,8 +142,9 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
     placements, notes = yield from _placements(request, target, sources, pixel)
     spread = None
     if settings.position:
-        spread = spread_of(examples, settings.spread) if telling(sources, placements) else None
-        notes += [] if spread else [_NO_PLACE]
+        sure = telling(sources, placements)
+        spread = spread_of(examples, settings.spread if sure else settings.vague_spread)
+        notes += [] if sure else [_VAGUE_PLACE]
     bank = Bank(
         request.support.values,
         axis,
@@ -231,8 +234,8 @@ def _placed(placement: Placement, number: int) -> str:
         return f"Example {number} was placed by the best shift (correlation {placement.alike:.2f})."
     if placement.how in ("affine", "deformable"):
         return f"Example {number} was placed by {placement.how} registration (correlation {placement.alike:.2f})."
-    by = "the range that you gave" if placement.how == "range" else "matching its slices"
-    return f"Example {number} was placed by {by}."
+    by = {"range": "the range that you gave", "slices": "matching its slices", "centres": "the centres of the images"}
+    return f"Example {number} was placed by {by[placement.how]}."
 
 
 def _proposal(

@@ -7,6 +7,7 @@ torch is imported at the first use.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from voxelsmith.models.device import DeviceName
     from voxelsmith.models.prototype_encoder import PrototypeEncoder
 
-    Network: TypeAlias = PrototypeEncoder | SENet | FiLMNet
+    ConditionalNetwork: TypeAlias = SENet | FiLMNet
+    Network: TypeAlias = PrototypeEncoder | ConditionalNetwork
 
 Method: TypeAlias = Literal["prototype", "senet", "film"]
 METHODS: tuple[Method, ...] = ("prototype", "senet", "film")
@@ -94,14 +96,7 @@ def load_network(source: Path | str, wanted: Method | None = None) -> Network:
     InputError
         If it is of another method than wanted.
     """
-    path = Path(source)
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.is_file():
-        raise ModelUnavailableError(
-            f"{file} should be a file with weights of a few-shot network, but there is none; name one, or the run "
-            "folder of a training that has ended."
-        )
-    method = _method(file)
+    file, method = _file(source), method_of(source)
     if wanted not in (None, method):
         raise InputError(f"{file} holds a network of the method {method}, but {wanted} is wanted; choose another file.")
     network = made(method, frozen_statistics=True)
@@ -109,11 +104,24 @@ def load_network(source: Path | str, wanted: Method | None = None) -> Network:
     return network.eval()
 
 
-def _method(file: Path) -> Method:
+def _file(source: Path | str) -> Path:
+    path = Path(source)
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise ModelUnavailableError(
+            f"{file} should be a file with weights of a few-shot network, but there is none; name one, or the run "
+            "folder of a training that has ended."
+        )
+    return file
+
+
+def method_of(source: Path | str) -> Method:
+    """Of which method the network of a file or a run folder is; raises as :func:`load_network` does, without torch."""
     from safetensors import SafetensorError, safe_open
 
+    file = _file(source)
     try:
-        with safe_open(file, "pt") as opened:
+        with safe_open(file, "np") as opened:
             named = (opened.metadata() or {}).get(_METHOD)
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{file} cannot be read as weights ({error}); it is damaged, so write it again.") from error
@@ -124,6 +132,27 @@ def _method(file: Path) -> Method:
         f"{file} should hold weights of a few-shot network, but does not say of which method they are; choose the file "
         "or the folder that voxelsmith train episodes wrote."
     )
+
+
+def trained_encoder(source: Path | str, device: DeviceName = "auto") -> TrainedEncoder:
+    """The encoder of a file or a run folder, named by its content; raises as :func:`load_network` does."""
+    from voxelsmith.models.prototype_encoder import PrototypeEncoder
+
+    network = load_network(source, "prototype")
+    assert isinstance(network, PrototypeEncoder)
+    digest = hashlib.sha256(_file(source).read_bytes()).hexdigest()
+    return TrainedEncoder(network, f"trained {Path(source).name} {digest[:16]}", device)
+
+
+def conditional_network(source: Path | str, device: DeviceName = "auto") -> ConditionalNetwork:
+    """The conditional network of a file or a run folder, on its device; raises as :func:`load_network` does."""
+    from voxelsmith.models.conditional import FiLMNet, SENet
+    from voxelsmith.models.device import pick_device
+
+    network = load_network(source)
+    if not isinstance(network, (SENet, FiLMNet)):
+        raise InputError(f"{source} holds an encoder, but a conditional network is wanted; choose another file.")
+    return network.to(pick_device(device))
 
 
 class TrainedEncoder:
@@ -163,7 +192,7 @@ class TrainedEncoder:
 
 
 def conditioned(
-    network: SENet | FiLMNet, query: FloatArray, images: FloatArray, masks: FloatArray, side: int = _CONDITIONED_SIDE
+    network: ConditionalNetwork, query: FloatArray, images: FloatArray, masks: FloatArray, side: int = _CONDITIONED_SIDE
 ) -> FloatArray:
     """Probability of one class in slices of a query, by annotated slices.
 

@@ -1,20 +1,21 @@
 """Few-shot: one request, and the engine that suits it.
 
 Owns the rule by which an engine is chosen, which the user reads as a sentence, and the engines by name: painted slices
-of the same volume, prototypes across volumes, and propagation by registration. An engine is imported when it is used,
-so that the names cost nothing.
+of the same volume, prototypes across volumes, propagation by registration, and networks that learned from episodes. An
+engine is imported when it is used, so that the names cost nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.proposal import PROPAGATION, PROTOTYPES, SAME_VOLUME, Proposal
+from voxelsmith.segment.proposal import CONDITIONAL, PROPAGATION, PROTOTYPES, SAME_VOLUME, Proposal
 
 if TYPE_CHECKING:
     from voxelsmith.models.device import DeviceName
@@ -29,6 +30,9 @@ ENGINES = {
 }
 """What users read, by the names of the engines."""
 
+NEEDS_NETWORK = {CONDITIONAL: "Conditional network"}
+"""The same for engines that exist only with a trained network."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -37,7 +41,7 @@ class Choice:
     Parameters
     ----------
     engine
-        One of :data:`ENGINES`.
+        One of :data:`ENGINES` or :data:`NEEDS_NETWORK`.
     reason
         One sentence for the user.
     """
@@ -65,7 +69,10 @@ class FewShotRequest:
     encoder
         For prototypes; by default :func:`~voxelsmith.segment.encoders.default_encoder`.
     device
-        Where the default encoder computes.
+        Where the default encoder, or a trained network, computes.
+    trained
+        File of weights or run folder of ``voxelsmith train episodes``: an encoder, which then serves prototypes, or a
+        conditional network.
     """
 
     query: Volume
@@ -75,21 +82,29 @@ class FewShotRequest:
     known_range: tuple[int, int] | None = None
     encoder: Encoder | None = None
     device: DeviceName = "auto"
+    trained: Path | None = None
 
 
-def choose(query: Volume, support: SupportSet, known_range: tuple[int, int] | None = None) -> Choice:
+def choose(
+    query: Volume, support: SupportSet, known_range: tuple[int, int] | None = None, trained: Path | None = None
+) -> Choice:
     """The engine for a query and its support.
 
-    Slices painted on the query itself come first. Examples of other volumes are carried over by registration if they
-    are annotated as a whole and at least half of them show the same part of the body as the query, as the search for
-    their place tells (:mod:`voxelsmith.register.search`); else their prototypes are looked for.
+    A trained network that was named is used. Else slices painted on the query itself come first. Examples of other
+    volumes are carried over by registration if they are annotated as a whole and at least half of them show the same
+    part of the body as the query, as the search for their place tells (:mod:`voxelsmith.register.search`); else their
+    prototypes are looked for.
 
     Raises
     ------
     InputError
         If no example in use has a label, or an image is constant.
+    FormatError, ModelUnavailableError
+        If the trained network cannot be used.
     """
     support.require_foreground()
+    if trained is not None:
+        return Choice(_engine_of(trained), f"The network {trained.name} was named, so it is used.")
     examples = support.enabled
     if any(on_query(query, e) and e.has_foreground for e in examples):
         return Choice(SAME_VOLUME, "Slices of this volume are painted, so the rest is learned from them.")
@@ -111,6 +126,12 @@ def choose(query: Volume, support: SupportSet, known_range: tuple[int, int] | No
         PROTOTYPES,
         "The examples look unlike this volume as a whole, so it is searched for what looks like their labels.",
     )
+
+
+def _engine_of(trained: Path) -> str:
+    from voxelsmith.segment.episodic import method_of
+
+    return PROTOTYPES if method_of(trained) == "prototype" else CONDITIONAL
 
 
 def on_query(query: Volume, example: SupportExample) -> bool:
@@ -141,7 +162,12 @@ def propose(request: FewShotRequest) -> Job[Proposal]:
     query, support = request.query, request.support
     engine = request.engine
     if engine == AUTOMATIC:
-        engine = choose(query, support, request.known_range).engine
+        engine = choose(query, support, request.known_range, request.trained).engine
+    if request.trained is not None and engine != (wanted := _engine_of(request.trained)):
+        raise InputError(
+            f"The network {request.trained.name} works with the engine {wanted}, but {engine} was asked for; leave the "
+            "engine on automatic."
+        )
     if engine == SAME_VOLUME:
         from voxelsmith.segment import same_volume
 
@@ -150,8 +176,12 @@ def propose(request: FewShotRequest) -> Job[Proposal]:
     if engine == PROTOTYPES:
         from voxelsmith.segment import across_volumes
         from voxelsmith.segment.encoders import default_encoder
+        from voxelsmith.segment.episodic import trained_encoder
+        from voxelsmith.segment.features import CachedEncoder
 
         encoder = request.encoder or default_encoder(request.device)
+        if request.trained is not None:
+            encoder = CachedEncoder(trained_encoder(request.trained, request.device))
         return (
             yield from across_volumes.propose(
                 across_volumes.AcrossRequest(query, support, encoder, request.known_range)
@@ -161,4 +191,14 @@ def propose(request: FewShotRequest) -> Job[Proposal]:
         from voxelsmith.segment import propagation
 
         return (yield from propagation.propose(propagation.PropagationRequest(query, support)))
+    if engine == CONDITIONAL and request.trained is not None:
+        from voxelsmith.segment import conditional_volume
+        from voxelsmith.segment.episodic import conditional_network
+
+        network, name = conditional_network(request.trained, request.device), request.trained.name
+        return (
+            yield from conditional_volume.propose(
+                conditional_volume.ConditionalRequest(query, support, network, name, request.known_range)
+            )
+        )
     raise InputError(f"A few-shot engine is {AUTOMATIC}, {', '.join(ENGINES)}, got {engine!r}.")

@@ -40,7 +40,8 @@ class Placement:
     Parameters
     ----------
     how
-        How it was found: "affine", "shift", "deformable", "slices", or "range" where the user gave it.
+        How it was found: "affine", "shift", "deformable", "slices", "range" where the user gave it, or "centres" where
+        nothing could be found.
     to_query
         From voxel indices of the support on the common grid, shape (..., 3), to places, of the same shape.
     alike
@@ -49,7 +50,7 @@ class Placement:
         Whether query and support show the same part of the body, as far as can be told; true if the user chose the way.
     """
 
-    how: Literal["affine", "shift", "deformable", "slices", "range"]
+    how: Literal["affine", "shift", "deformable", "slices", "range", "centres"]
     to_query: Callable[[FloatArray], FloatArray]
     alike: float = float("nan")
     trusted: bool = True
@@ -66,7 +67,7 @@ def place(
         On the common grid.
     how
         "affine" or "deformable" registration, matched "slices", or "auto": a registration unless the images are too
-        small for one; it says itself whether it can be trusted.
+        small for one, and centre on centre where they do not seem to show the same part of the body.
     known_range
         First and last slice of the query in which the classes lie, if the user says so; it wins over "auto".
 
@@ -80,8 +81,10 @@ def place(
     small = min(*query.image.grid, *support.image.grid) < _LEAST_SIDE
     if how == "affine" or (how == "auto" and known_range is None and not small):
         rough = yield from lay(query.image, support.image)
+        if how == "auto" and not rough.matched:
+            return _by_centres(query, support)
         chain = index_mm(query.image) @ Affine(rough.matrix).inverse() @ support.image.affine
-        return Placement(rough.how, chain.apply, rough.alike, rough.matched or how == "affine")
+        return Placement(rough.how, chain.apply, rough.alike)
     return _by_slices(query, support, known_range)
 
 
@@ -106,6 +109,17 @@ def telling(supports: Sequence[Sliced], placements: Sequence[Placement]) -> bool
         for (a, r), (b, s) in combinations(found, 2)
     ]
     return not apart or float(np.median(apart)) <= _APART
+
+
+def _by_centres(query: Sliced, support: Sliced) -> Placement:
+    """The centres of the images on each other, as images are mostly taken around what is looked for; not trusted."""
+    ours, theirs = ((np.array(s.image.grid) - 1) / 2 for s in (query, support))
+
+    def to_query(index: FloatArray) -> FloatArray:
+        placed: FloatArray = ours * query.image.spacing + (index - theirs) * support.image.spacing
+        return placed
+
+    return Placement("centres", to_query, trusted=False)
 
 
 def _by_deformation(query: Sliced, support: Sliced) -> Job[Placement]:

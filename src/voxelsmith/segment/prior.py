@@ -1,8 +1,7 @@
 """The shape prior: what the painted outlines say about the slices between them, and how far to trust it.
 
-Owns the interpolated signed distances of each class, the same with the painted slice itself left out (so that a
-classifier sees how wrong interpolation is), and the log-odds that fade with the distance from the nearest painted
-slice.
+Owns the interpolated signed distances of each class, the same with the painted slice itself left out (so that it can be
+seen how wrong interpolation is), and the log-odds that fade with the distance from the nearest painted slice.
 """
 
 from __future__ import annotations
@@ -38,6 +37,13 @@ class Prior:
         Distance from the outline, in pixels, at which its odds are e to one in a painted slice.
     fading
         Millimetres by which that grows for each millimetre from the nearest painted slice.
+    lean
+        What is taken from the log-odds of the background everywhere.
+
+    Attributes
+    ----------
+    fading : float
+        May be changed; the odds follow.
     """
 
     def __init__(
@@ -48,12 +54,16 @@ class Prior:
         spacing: Sequence[float],
         width: float,
         fading: float,
+        lean: float = 0.0,
     ) -> None:
         rows = range(len(labels))
         shape = (len(values), *labels.shape)
         self.distance = np.zeros(shape, dtype=np.float32)
         self.held_out = self.distance
-        self._wide = np.ones((len(values), len(labels)), dtype=np.float32)
+        self.fading, self._lean = fading, lean
+        self._width = width * min(spacing[1:])
+        # Millimetres to the nearest painted slice, and to the nearest other one.
+        self._gap, self._gap_held_out = np.zeros((2, len(values), len(labels)), dtype=np.float32)
         self._reach = np.full((len(values), len(labels)), np.inf, dtype=np.float32)
         self.known = np.array([bool(drawn) for drawn in complete])
         # A class painted in one slice has no shape left when that slice is left out.
@@ -68,12 +78,13 @@ class Prior:
             self.distance[channel] = interpolate(outlines, rows, thickness)
             if self.can_hold_out:
                 self.held_out[channel] = self.distance[channel]
+            gap = np.abs(np.subtract.outer(np.array(painted), np.arange(len(labels)))).min(axis=0) * thickness
+            self._gap[channel] = self._gap_held_out[channel] = gap
             for row in painted if self.can_hold_out else ():
                 others = {r: d for r, d in outlines.items() if r != row}
                 self.held_out[channel, row] = interpolate(others, [row], thickness)[0]
+                self._gap_held_out[channel, row] = thickness * min(abs(row - r) for r in others)
             area = max(int((labels[row] == value).sum()) for row in painted) * spacing[1] * spacing[2]
-            gap = np.abs(np.subtract.outer(np.array(painted), np.arange(len(labels)))).min(axis=0) * thickness
-            self._wide[channel] = width * pixel + fading * gap
             self._reach[channel] = max(_REACH_SHARE * np.sqrt(area / np.pi), _REACH_PIXELS * pixel) + gap
 
     def near(self, row: int, times: float = 1.0) -> npt.NDArray[np.bool_]:
@@ -87,13 +98,14 @@ class Prior:
         clipped: FloatArray = np.clip(source[:, row][:, pixels], -_CLIP_MM, _CLIP_MM).T
         return clipped
 
-    def log_odds(self, row: int, pixels: npt.NDArray[np.bool_]) -> FloatArray:
+    def log_odds(self, row: int, pixels: npt.NDArray[np.bool_], held_out: bool = False) -> FloatArray:
         """What the prior adds to the log-probabilities of background and classes; shape (number of pixels, 1 + C)."""
-        towards = (self.distance[:, row][:, pixels] / (2 * self._wide[:, row, None])).T
-        background = -towards[:, self.known].max(axis=1, initial=-np.inf, keepdims=True) if self.known.any() else None
-        if background is None:
-            return np.zeros((len(towards), 1 + towards.shape[1]), dtype=np.float32)
-        return np.concatenate([background, towards], axis=1)
+        distance, gap = (self.held_out, self._gap_held_out) if held_out else (self.distance, self._gap)
+        wide = self._width + self.fading * gap[:, row, None]
+        towards = (distance[:, row][:, pixels] / (2 * wide)).T
+        nearest = towards[:, self.known].max(axis=1, keepdims=True) if self.known.any() else np.zeros((len(towards), 1))
+        odds: FloatArray = np.concatenate([-nearest - self._lean, towards], axis=1).astype(np.float32)
+        return odds
 
     def interpolated(self, row: int) -> npt.NDArray[np.intp]:
         """Channel + 1 of the class that shapes alone give each pixel of a row, 0 for background; shape (A, B)."""

@@ -15,7 +15,7 @@ from voxelsmith.core.prompts import Box
 from voxelsmith.core.volume import LabelVolume
 from voxelsmith.segment.zoom import FloatArray
 
-SAME_VOLUME, PROTOTYPES, PROPAGATION = "same-volume", "prototypes", "propagation"
+SAME_VOLUME, PROTOTYPES, PROPAGATION, CONDITIONAL = "same-volume", "prototypes", "propagation", "conditional"
 """Names of the few-shot engines in :attr:`Provenance.engine`."""
 
 

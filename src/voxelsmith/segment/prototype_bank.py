@@ -29,6 +29,10 @@ _REACH = 2.5
 # Query slices within this many spreads of each other are compared with the same prototypes.
 _SHARED = 0.5
 _CHECKED_PIXELS = 4096
+# A class ends about here if some of so many annotated slices around have it and others do not.
+_AROUND = 3
+# What probabilities promise there is worth so much, as answer and annotation do contradict each other.
+_WORTH = 0.5
 _READ_AT_ONCE = 8
 # Directions of feature space that are compared; cosines in the rest are mostly noise, and cost time.
 _DIRECTIONS = 64
@@ -240,19 +244,27 @@ class Bank:
         return out
 
     def _consistency(self, features: Tensor, probabilities: Tensor, places: Tensor) -> float:
-        """Mean Dice of the nearest annotated slice segmented back by the answer; 1 if neither has anything."""
+        """Mean Dice of the nearest annotated slice segmented back by the answer; 1 if neither has anything.
+
+        Where a class ends, one of the two may have it and the other not; then it is half of what the probabilities
+        promise.
+        """
         from torch.nn.functional import interpolate
 
         from voxelsmith.models.prototype import self_consistency
 
         along = float(places[:, self.axis].mean())
-        support = min(self._checked, key=lambda checked: abs(checked.along - along))
+        around = sorted(self._checked, key=lambda checked: abs(checked.along - along))[:_AROUND]
+        support = around[0]
         coarse = support.labels.numel() < probabilities[0, 0].numel()
         size = tuple(support.labels.shape[1:] if coarse else features.shape[2:])
         small, where, likely = (interpolate(x, size=size, mode="area") for x in (features, places, probabilities))
         theirs = self._turned(self._scaled(support.features.float()))
         pair = None if self.settings.spread_mm is None else (where, support.places)
         found = self_consistency(small, likely.argmax(1), theirs, support.labels, len(self.values) + 1, pair)
+        for c in range(1, len(self.values) + 1):
+            if float(found[c - 1]) == 0 and len({bool((checked.labels == c).any()) for checked in around}) == 2:
+                found[c - 1] = _WORTH * _promised(likely[:, c], likely.argmax(1) == c)
         counted = found[~found.isnan()]
         return float(counted.mean()) if len(counted) else 1.0
 
@@ -263,6 +275,13 @@ class Bank:
         """
         mean, width = _mean_and_width(self._seen)
         return float((mean.abs() + width.log().abs()).mean())
+
+
+def _promised(likely: Tensor, mask: Tensor) -> Tensor:
+    """The Dice coefficient that probabilities promise for a mask; for an empty one, how unlikely the likeliest is."""
+    if not bool(mask.any()):
+        return 1 - likely.max()
+    return 2 * likely[mask].sum() / (likely.sum() + mask.sum())
 
 
 def _directions(vectors: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Owns the order of the work: shapes interpolated between the painted slices, features of the image, boosted trees that
 learn from the painted voxels what belongs where, and the product of the two, smoothed and cleaned. The interpolated
 shape enters twice: as a feature, as it comes out for a painted slice when that slice is left out, and as a prior that
-fades with the distance from the nearest painted slice. Painted voxels are never changed.
+fades with the distance from the nearest painted slice, by as much as suits painted slices that are left out. Painted
+voxels are never changed.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from voxelsmith.segment.canvas import Canvas, CanvasSettings
 from voxelsmith.segment.features import Encoder, HandMadeEncoder
 from voxelsmith.segment.painted import Painted, paint
 from voxelsmith.segment.pixel_classifier import ClassifierSettings, PixelClassifier
+from voxelsmith.segment.prior import Prior
 from voxelsmith.segment.proposal import SAME_VOLUME, Proposal, Provenance
+from voxelsmith.segment.trust import best_fading
 from voxelsmith.segment.zoom import FloatArray
 
-_STEPS, _LOOKED, _LEARNED, _PROPOSED = 100, 20, 40, 90
+_STEPS, _LOOKED, _GROWN, _LEARNED, _PROPOSED = 100, 20, 30, 40, 90
+# Slices that are left out, times the kinds of voxels.
+_LEFT_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ class SameVolumeEngine:
             classifier = PixelClassifier(request.settings.classifier)
             for model in range(classifier.learn(features, canvas.target, canvas.known, canvas.prior)):
                 classifier.grow(model)
-                yield Progress(_LOOKED + 10 * (model + 1), _STEPS, "Learning")
+                yield Progress(_LOOKED + 5 * (model + 1), _STEPS, "Learning")
+            yield from _trust(classifier, canvas.prior)
         for done, row in enumerate(rows, start=1):
             pixels = canvas.prior.near(row)
             if pixels.any():
@@ -132,6 +138,17 @@ class SameVolumeEngine:
         yield Progress(_PROPOSED, _STEPS, "Tidying up")
         labels, probabilities = canvas.labels_and_probabilities()
         return _proposal(request, painted, labels, probabilities, self.encoder.name)
+
+
+def _trust(classifier: PixelClassifier, prior: Prior) -> Job[None]:
+    """Let the prior fade as suits the painted slices."""
+    left_out = []
+    rows = classifier.rows_to_leave_out(_LEFT_OUT // classifier.kinds) if prior.can_hold_out else []
+    for done, row in enumerate(rows):
+        yield Progress(_GROWN + (_LEARNED - _GROWN) * done // len(rows), _STEPS, "Checking with painted slices")
+        left_out.append(classifier.leave_out(row))
+    if left_out:
+        prior.fading = best_fading(prior, left_out)
 
 
 def _proposal(

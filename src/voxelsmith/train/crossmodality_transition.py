@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from voxelsmith.models.crossmodality import Branch, brain_of
-from voxelsmith.models.patchgan import PatchGAN
+from voxelsmith.models.crossmodality import Branch, PatchGAN, brain_of
 from voxelsmith.train.crossmodality_data import Patches
 from voxelsmith.train.crossmodality_settings import CMFSettings
 from voxelsmith.train.tumours import Patch

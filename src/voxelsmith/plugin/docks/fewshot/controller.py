@@ -1,7 +1,8 @@
 """Controller of the Few-shot dock: decides.
 
 Owns the choice of layers, what is taken from them as an example, when a proposal is computed, and what of it is
-accepted where. The support set is :mod:`gathering`, the computation of a proposal :mod:`proposing`.
+accepted where. The support set is :mod:`gathering`, the engine :mod:`engine_choice`, the computation of a proposal
+:mod:`proposing`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from voxelsmith.core.errors import InputError, StaleResultError, VoxelsmithError
+from voxelsmith.core.errors import InputError, StaleResultError
 from voxelsmith.core.support import Colour, SupportSet
 from voxelsmith.core.volume import LabelVolume
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
 from voxelsmith.plugin.docks.fewshot import collecting
+from voxelsmith.plugin.docks.fewshot.adapting import Adapting
 from voxelsmith.plugin.docks.fewshot.choices import LayerChoices
+from voxelsmith.plugin.docks.fewshot.engine_choice import EngineChoice
 from voxelsmith.plugin.docks.fewshot.gathering import Gathering
 from voxelsmith.plugin.docks.fewshot.history import AcceptStep, History
 from voxelsmith.plugin.docks.fewshot.images import Images
 from voxelsmith.plugin.docks.fewshot.preview import colour_map, colours_of
 from voxelsmith.plugin.docks.fewshot.proposing import Proposing
-from voxelsmith.plugin.docks.fewshot.reasons import Reason, reason
 from voxelsmith.plugin.docks.fewshot.slices import Slices
 from voxelsmith.plugin.docks.prompt.source import frame_of
 from voxelsmith.plugin.docks.prompt.targets import Accepted, new_target, writable_array
@@ -53,11 +55,12 @@ class FewShotController:
     gathering : Gathering
     choices : LayerChoices
     proposing : Proposing
+    engines : EngineChoice
+    adapting : Adapting
     """
 
     def __init__(self, view: FewShotDock, viewer: Any, runner: JobRunner) -> None:
         self._view, self._viewer, self._runner = view, viewer, runner
-        # Which engine suits is no business of the user's while it is being found out.
         self._quiet_runner = JobRunner(viewer, runner, shown=False)
         self._history = History()
         self._images = Images(viewer)
@@ -67,6 +70,10 @@ class FewShotController:
         self.slices: Slices | None = None
         self.proposing = Proposing(viewer, runner, view.set_status, self._update)
         self.gathering = Gathering(view, runner, self._history, self._colour_in_target, self._on_support)
+        self.engines = EngineChoice(
+            view, self._quiet_runner, self._images, lambda: (self.choices.image, self.support), self._update
+        )
+        self.adapting = Adapting(view, viewer, runner, self._images, self.engines.choose_run)
         self._follower = SliceFollower(viewer, self._show_slice, runner)
         self._connect()
         keep_upright(viewer)
@@ -87,7 +94,6 @@ class FewShotController:
         view.support.opened.connect(self.open_example)
         view.classes.paint_wanted.connect(self.paint)
         view.classes.chosen.connect(self._on_class)
-        view.engine_part.changed.connect(self.look)
         view.proposal.asked.connect(self.do)
         view.proposal.slice_chosen.connect(self.go)
         for emitter in self._list_events():
@@ -133,7 +139,7 @@ class FewShotController:
             self.proposing.let_go()
         self._corrections.clear()
         self._update()
-        self.look()
+        self.engines.look()
 
     def _source(self) -> Any:
         if self.choices.image is None:
@@ -243,7 +249,7 @@ class FewShotController:
         for target in self._own_targets:
             target.colormap = colours
         self._update()
-        self.look()
+        self.engines.look()
 
     def _colour_in_target(self, value: int) -> Colour | None:
         target = self.choices.target
@@ -251,29 +257,6 @@ class FewShotController:
         return None if colour is None else (float(colour[0]), float(colour[1]), float(colour[2]))
 
     # -- proposals ---------------------------------------------------------------------------------------------
-
-    def look(self) -> None:
-        """Find out which engine suits, and say why."""
-        image = self.choices.image
-        if image is None:
-            self._view.set_reason("Open an image first.")
-            self._view.set_range(None)
-            return
-        try:
-            source = self._images.source(image)
-        except VoxelsmithError as error:
-            self._view.set_reason(str(error))
-            return
-        support, engine, known_range = self.support, self._view.engine, self._view.known_range
-
-        def show(found: Reason) -> None:
-            self._images.remember(image, source, found.image)
-            self._view.set_reason(found.text)
-            self._view.set_range(found.slices)
-
-        self._quiet_runner.start(
-            lambda: reason(source, support, engine, known_range), title="Engine", key="engine", on_result=show
-        )
 
     def propose(self) -> None:
         """Take the corrected slices into the set, then propose."""
@@ -293,7 +276,8 @@ class FewShotController:
 
     def _propose(self) -> None:
         source, image = self._source(), self.choices.image
-        self.support.require_foreground()
+        if self.engines.needs_examples:
+            self.support.require_foreground()
         axis = None if self.slices is None else self.slices.axis
         annotated_so = any(e.axis == axis for e in self.support.enabled)
         view = self.slices.position(axis) if self.slices is not None and axis is not None and annotated_so else None
@@ -381,7 +365,8 @@ class FewShotController:
         if not running:
             possible |= {"undo"} if self._history.can_undo else set()
             possible |= {"redo"} if self._history.can_redo else set()
-        can_propose = self.choices.image is not None and bool(self.support.enabled) and not running
+        ready = bool(self.support.enabled) or not self.engines.needs_examples
+        can_propose = self.choices.image is not None and ready and not running
         self._view.set_possible(possible, propose=can_propose)
         self._view.set_confidence(None if proposal is None else proposal.confidence, self._annotated())
         self._show_slice()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QWidget
 from superqt import QLabeledRangeSlider
 
-from voxelsmith.plugin.docks.prompt.parts import combo_box, label_for
+from voxelsmith.plugin.docks.fewshot.networks import Offer
+from voxelsmith.plugin.docks.prompt.parts import label_for, picker_box
 from voxelsmith.segment.fewshot import AUTOMATIC, ENGINES
+
+OTHER_RUN = "Trained run…"
 
 
 class EnginePart(QWidget):
@@ -17,18 +23,24 @@ class EnginePart(QWidget):
     ----------
     changed : Signal()
         Another engine or another range.
+    opening : Signal()
+        The user turns to the list of engines.
+    run_chosen : Signal(object)
+        The folder of a trained run that the user wants as an engine, a path.
     """
 
     changed = Signal()
+    opening = Signal()
+    run_chosen = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
-        self.combo = combo_box()
-        self.combo.addItem("Automatic", AUTOMATIC)
-        for name, title in ENGINES.items():
-            self.combo.addItem(title, name)
+        self._engine = AUTOMATIC
+        self.combo = picker_box()
+        self.set_networks(())
         self.combo.setToolTip("Which engine proposes; the line below says which one suits, and why")
-        self.combo.activated.connect(lambda _=0: self.changed.emit())
+        self.combo.opening.connect(self.opening)
+        self.combo.activated.connect(self._on_engine)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
         self.reason.setTextFormat(Qt.TextFormat.PlainText)
@@ -54,7 +66,35 @@ class EnginePart(QWidget):
     @property
     def engine(self) -> str:
         """Name of the chosen engine, or "automatic"."""
-        return str(self.combo.currentData())
+        return self._engine
+
+    def set_networks(self, offers: Sequence[Offer]) -> None:
+        """Offer trained networks beside the engines; what is chosen stays so while it is there."""
+        entries = [("Automatic", AUTOMATIC, ""), *((title, name, "") for name, title in ENGINES.items())]
+        entries += [(offer.title, offer.name, offer.tip) for offer in offers]
+        with QSignalBlocker(self.combo):
+            self.combo.clear()
+            for row, (title, name, tip) in enumerate(entries):
+                self.combo.addItem(title, name)
+                self.combo.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            self.combo.addItem(OTHER_RUN)
+        self.choose(self._engine)
+
+    def choose(self, name: str) -> None:
+        """Show an engine as the chosen one; the first one if it is not there."""
+        row = max(self.combo.findData(name), 0)
+        self._engine = str(self.combo.itemData(row))
+        with QSignalBlocker(self.combo):
+            self.combo.setCurrentIndex(row)
+
+    def _on_engine(self, row: int) -> None:
+        if self.combo.itemData(row) is not None:
+            self._engine = str(self.combo.itemData(row))
+            self.changed.emit()
+            return
+        self.choose(self._engine)
+        if path := QFileDialog.getExistingDirectory(self, "Folder of a trained run"):
+            self.run_chosen.emit(Path(path))
 
     @property
     def known_range(self) -> tuple[int, int] | None:

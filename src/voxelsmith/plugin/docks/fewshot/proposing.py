@@ -15,14 +15,18 @@ import numpy as np
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportSet
 from voxelsmith.core.volume import Volume
+from voxelsmith.plugin.docks.fewshot.networks import TRAINED, network
 from voxelsmith.plugin.docks.fewshot.preview import Preview
 from voxelsmith.plugin.docks.prompt.source import Source, load
 from voxelsmith.plugin.runner import JobRunner
+from voxelsmith.segment import trained
 from voxelsmith.segment.canvas import SlicePreview
-from voxelsmith.segment.fewshot import ENGINES, FewShotRequest, propose
+from voxelsmith.segment.fewshot import AUTOMATIC, ENGINES, NEEDS_NETWORK, FewShotRequest, propose
 from voxelsmith.segment.proposal import Proposal
+from voxelsmith.train.trained_runs import load_model
 
 _JOB = "proposal"
+_TITLES = {**ENGINES, **NEEDS_NETWORK, trained.ENGINE: "Trained network"}
 # A step of an engine may take seconds; Cancel answers sooner.
 _PATIENCE_S = 0.2
 
@@ -33,7 +37,11 @@ def _proposal_job(
     """Load an image and propose labels on it; both are returned."""
     loaded = yield from load(source)
     yield Progress(0, 0, "Choosing the engine")
-    request = FewShotRequest(loaded.volume, support, engine, view, known_range)
+    kind, folder = network(engine)
+    if folder is not None and kind == TRAINED:
+        return loaded.volume, (yield from trained.apply(load_model(folder), loaded.volume))
+    name = engine if folder is None else AUTOMATIC
+    request = FewShotRequest(loaded.volume, support, name, view, known_range, trained=folder)
     return loaded.volume, (yield from propose(request))
 
 
@@ -181,7 +189,7 @@ class Proposing:
 
 
 def _summary(proposal: Proposal, first: float, seconds: float) -> str:
-    title = ENGINES[proposal.provenance.engine]
+    title = _TITLES[proposal.provenance.engine]
     early = f"slice in view {first:.1f} s, " if first else ""
     lines = [f"{title}: {early}volume {seconds:.1f} s."]
     if (worst := proposal.worst_slice) is not None:

@@ -15,9 +15,11 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from voxelsmith.core.support import SupportClass
 from voxelsmith.plugin.docks.dock import Dock
+from voxelsmith.plugin.docks.fewshot.adapt_part import AdaptPart
 from voxelsmith.plugin.docks.fewshot.classes_part import ClassesPart
 from voxelsmith.plugin.docks.fewshot.controller import FewShotController
 from voxelsmith.plugin.docks.fewshot.engine_part import EnginePart
+from voxelsmith.plugin.docks.fewshot.networks import Offer
 from voxelsmith.plugin.docks.fewshot.proposal_part import ACTIONS, ProposalPart
 from voxelsmith.plugin.docks.fewshot.support_part import ADD_SLICE_KEY, Item, SupportPart
 from voxelsmith.plugin.docks.fold import Fold
@@ -41,10 +43,16 @@ class FewShotDock(Dock):
     layer_chosen : Signal(str, str)
         "image" or "target", and the name of the layer.
     propose_wanted : Signal()
+    engines_opening : Signal()
+        The user turns to the list of engines.
+    run_chosen : Signal(object)
+        The folder of a trained run that is wanted as an engine.
     """
 
     layer_chosen = Signal(str, str)
     propose_wanted = Signal()
+    engines_opening = Signal()
+    run_chosen = Signal(object)
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
@@ -52,7 +60,9 @@ class FewShotDock(Dock):
         self.content.setContentsMargins(6, 6, 6, 6)
         self.choices = {kind: combo_box() for kind in ("image", "target")}
         self.support, self.classes = SupportPart(), ClassesPart()
-        self.engine_part, self.proposal = EnginePart(), ProposalPart()
+        self.engine_part, self.proposal, self.adapt_part = EnginePart(), ProposalPart(), AdaptPart()
+        self.engine_part.opening.connect(self.engines_opening)
+        self.engine_part.run_chosen.connect(self.run_chosen)
         for part in (
             Fold("Examples", self.support, opened=True),
             Fold("Classes", self.classes, opened=True),
@@ -61,6 +71,7 @@ class FewShotDock(Dock):
             self._run_part(),
             self.proposal,
             self.status,
+            Fold("Adapt to my images", self.adapt_part),
         ):
             self.content.addWidget(part)
         self.content.addStretch(1)
@@ -161,6 +172,14 @@ class FewShotDock(Dock):
     def set_reason(self, text: str) -> None:
         """Say which engine suits, and why."""
         self.engine_part.set_reason(text)
+
+    def set_networks(self, offers: Sequence[Offer]) -> None:
+        """Offer trained networks as engines."""
+        self.engine_part.set_networks(offers)
+
+    def choose_engine(self, name: str) -> None:
+        """Show an engine as the chosen one."""
+        self.engine_part.choose(name)
 
     def set_range(self, count: int | None) -> None:
         """Offer a range of so many slices; None offers none."""
