@@ -23,16 +23,24 @@ from qtpy.QtTest import QTest
 
 from voxelsmith.core.prompts import Box
 from voxelsmith.plugin.docks.prompt.boxes import outline
-from voxelsmith.plugin.docks.train.runs import HOME as RUNS
 from voxelsmith.plugin.layers import from_ijk, label_names, labels_like, to_stored
 from voxelsmith.plugin.showcase import arrange, settle
 from voxelsmith.segment.simulate import next_click
+from voxelsmith.train.trained_runs import HOME as RUNS
 from voxelsmith.weights.cache import CACHE
 
 PLUGIN = "napari-voxelsmith"
 PICTURE_SIZE = (1280, 800)
 DOCK_WIDTH = 320
-DOCK_HEIGHTS = {"fewshot": 980, "models": 620, "prompt": 840, "register": 980, "train": 1215, "volumes": 620}
+DOCK_HEIGHTS = {
+    "fewshot": 980,
+    "models": 620,
+    "prompt": 840,
+    "register": 980,
+    "train": 1250,
+    "tumour": 1150,
+    "volumes": 620,
+}
 CLICKS = 3
 PAINTED_SLICES = 5
 # In the average brain, a slice through the ventricles.
@@ -325,6 +333,36 @@ def train_pictures(folder: Path) -> None:
         viewer.close()
 
 
+def tumour_pictures(folder: Path) -> None:
+    """The Tumour dock: the glioma phantom is segmented, compared with its truth, and seen in four sequences at once."""
+    studio = Studio(folder, "Tumour", "glioma_phantom")
+    viewer, dock = studio.viewer, studio.dock
+    truth = viewer.layers["glioma truth"]
+    truth.visible = False
+    dock.settings.choose_model("cmf-2")
+    while dock.controller.looking:
+        QTest.qWait(20)
+    dock.run_button.click()
+    studio.answer()
+    reference = dock.result.combos["reference"]
+    reference.setCurrentText(truth.name)
+    reference.activated.emit(reference.currentIndex())
+    while dock.results.measures.busy:
+        QTest.qWait(20)
+    studio.look_at(np.argwhere(to_stored(truth, truth.data)).mean(axis=0).round())
+    together = dock.slots.together
+    together.setCurrentIndex(together.findData("grid"))
+    together.activated.emit(together.currentIndex())
+    dock.result.brush_buttons["ET"].click()
+    studio.shoot("tumour_together")
+    together.setCurrentIndex(together.findData("apart"))
+    together.activated.emit(together.currentIndex())
+    while dock.results.measures.busy:
+        QTest.qWait(20)
+    studio.shoot_dock("tumour")
+    viewer.close()
+
+
 def models_pictures(folder: Path) -> None:
     """The Models dock, on a machine where nothing was fetched yet."""
     with tempfile.TemporaryDirectory() as empty:
@@ -348,3 +386,4 @@ if __name__ == "__main__":
     models_pictures(out)
     register_pictures(out)
     train_pictures(out)
+    tumour_pictures(out)

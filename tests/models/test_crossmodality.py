@@ -11,11 +11,11 @@ from voxelsmith.models.crossmodality import (
     TWO,
     Architecture,
     CrossModalityNet,
+    PatchGAN,
     brain_of,
     equal_size,
     probabilities,
 )
-from voxelsmith.models.patchgan import PatchGAN
 
 WIDTHS = {"widths": (4, 8), "detail": 4}
 

@@ -25,7 +25,7 @@ from voxelsmith.train.sample import Field, Mask, Vector
 from voxelsmith.train.tumours import BrainMap, Patch, synthetic_patch
 
 _KEPT_VOXELS = 250_000_000
-_ON_TUMOUR = 0.6
+_ON_TUMOUR = 0.4
 _SPACING = (0.9, 1.15, 2.2)
 
 

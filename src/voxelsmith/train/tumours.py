@@ -43,6 +43,7 @@ _RESISTANCE[[0, _CSF, _CORTEX, _DEEP, _CEREBELLUM, _STEM]] = 1e3, 1e3, 8, 6, 8, 
 _DEPTHS = np.zeros(_KINDS, dtype=np.uint8)
 _DEPTHS[[_OEDEMA, _CORE, _NECROSIS, _ENHANCING]] = 1, 2, 2, 3
 _FEWEST_WHITE = 1000
+_WITHOUT = 0.25
 
 # Brightness of fluid, grey and white matter, oedema, core, necrosis and enhancing tissue, from and to, as the sequences
 # show them on common scanners; grey matter of other parts varies around that of the cortex.
@@ -116,7 +117,7 @@ def bounding_box(mask: Mask) -> tuple[slice, ...]:
 def synthetic_patch(
     rng: np.random.Generator, source: BrainMap, modalities: Sequence[str], side: int, spacing: float
 ) -> Patch:
-    """A window around a made-up tumour; one in eight shows none.
+    """A window around a made-up tumour; one in four shows none.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def synthetic_patch(
     centre = seed + rng.uniform(-0.3, 0.3, 3) * side * spacing
     matrix = warp.random_rotation(rng, size, 20) * size * np.exp(rng.uniform(-0.1, 0.1, 3))[:, None]
     places = warp.random_places(rng, grid, size, matrix, centre, np.ones(3), rng.uniform(0, 0.08))
-    tumour = None if rng.random() < 1 / 8 else _Tumour.grown(rng, places, seed, size)
+    tumour = None if rng.random() < _WITHOUT else _Tumour.grown(rng, places, seed, size)
     if tumour is not None:
         places = tumour.pushed(places, seed)
     inside = np.ones(grid, dtype=bool)
@@ -166,7 +167,7 @@ class _Tumour:
     @classmethod
     def grown(cls, rng: np.random.Generator, places: Field, seed: Vector, size: Vector) -> _Tumour:
         grid = (places.shape[1], places.shape[2], places.shape[3])
-        radius = float(np.exp(rng.uniform(np.log(6), np.log(26))))
+        radius = float(np.exp(rng.uniform(np.log(4), np.log(26))))
         shape = warp.random_rotation(rng, np.ones(3), 180) * np.exp(rng.uniform(-0.35, 0.35, 3))[:, None]
         away = (places - seed.reshape(3, 1, 1, 1)).astype(np.float32)
         distance = np.sqrt(np.square(np.einsum("ab,bijk->aijk", shape.astype(np.float32), away)).sum(0))
