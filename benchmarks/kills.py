@@ -1,6 +1,6 @@
 """A training that is killed at random moments, and one whose disk fills up: what is left, and how it goes on.
 
-    python benchmarks/kills.py [--kills 10] [--steps 40] [--seed 0] [--disk FOLDER]
+    python benchmarks/kills.py [--kills 10] [--steps 100] [--seed 0] [--disk FOLDER]
 
 A small training runs once from its first step to its last. Then it is begun again, in a process as in the window, and
 that process is killed (SIGKILL) at a random moment, every fifth time before its first step. What it left is loaded, the
@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,8 +37,8 @@ from voxelsmith.train.tvunet import TrainingRequest, run, settings
 
 GRID = (96, 96, 12)
 PAINTED = (2, 4, 6, 8, 10)
-# The last part may be over when the kill comes.
-LATEST = 0.9
+# The last part may be over when the kill comes, which is so many seconds after a step at most.
+LATEST, WAIT_S = 0.8, 0.1
 
 
 def request(out: Path, steps: int) -> TrainingRequest:
@@ -69,31 +70,23 @@ def curve(folder: Path) -> list[tuple[int, dict[str, float], dict[str, float] | 
     return [numbers(row) for row in read_history(folder)]
 
 
-def killed(wanted: TrainingRequest, after: float, *, training: bool) -> str:
-    """Train in a process that is killed so many seconds after its start or after its first step; says what it did."""
+def killed(wanted: TrainingRequest, at: int, wait: float) -> str:
+    """Train in a process, and kill it some seconds after a step, 0 for its start; says what it did."""
     job = ProcessJob(run, wanted)
-    running, began, doing = job.run(), None if training else time.perf_counter(), "starting"
+    doing, clock = "starting", None
     try:
-        for progress in running:
-            if began is None and progress.done:
-                began = time.perf_counter()
+        for progress in job.run():
             doing = f"step {progress.done}" if progress.done else progress.message.lower()
-            if began is not None and time.perf_counter() - began >= after:
-                assert job.pid is not None
-                os.kill(job.pid, signal.SIGKILL)
-                after = float("inf")
+            if clock is None and progress.done >= at:
+                # By itself, as reports come when a step is over and would always find the process there.
+                clock = threading.Timer(wait, os.kill, (job.pid, signal.SIGKILL))
+                clock.start()
     except ResourceError:
         return doing
+    finally:
+        if clock is not None:
+            clock.cancel()
     return "over"
-
-
-def timed(wanted: TrainingRequest) -> tuple[float, float]:
-    """Train in a process to the end; seconds to the first step, and from it to the last."""
-    began, first = time.perf_counter(), 0.0
-    for progress in ProcessJob(run, wanted).run():
-        if not first and progress.done:
-            first = time.perf_counter() - began
-    return first, time.perf_counter() - began - first
 
 
 def resumed(wanted: TrainingRequest) -> tuple[str, list[str]]:
@@ -141,22 +134,23 @@ def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     parser.add_argument("--disk", type=Path, help="a folder on a small file system")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         straight = request(Path(folder) / "straight", arguments.steps)
-        start, length = timed(straight)
+        began = time.perf_counter()
+        start = next(time.perf_counter() - began for progress in ProcessJob(run, straight).run() if progress.done)
+        run_job(run(replace(straight, resume=has_checkpoint(straight.out))))
         expected = curve(straight.out)
-        print(f"{arguments.steps} steps take {length:.1f} s, after {start:.1f} s to start the process.\n")
         print("| kill | the process was at | last checkpoint | files left over | the resumed curve |")
         print("|---" * 5 + "|")
         for number in range(1, arguments.kills + 1):
             wanted = replace(straight, out=Path(folder) / f"killed{number}")
-            training = number % 5 != 0
-            doing = killed(wanted, float(rng.uniform(0, LATEST * (length if training else start))), training=training)
+            at = int(rng.integers(1, int(LATEST * arguments.steps))) if number % 5 else 0
+            doing = killed(wanted, at, float(rng.uniform(0, WAIT_S if at else start)))
             step, strange = resumed(wanted)
             same = "equal" if curve(wanted.out) == expected else "DIFFERENT"
             print(f"| {number} | {doing} | {step} | {len(strange)} | {same} |", flush=True)

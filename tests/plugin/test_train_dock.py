@@ -180,6 +180,10 @@ class TestTraining:
         (message,) = [message for message in bench.fake.sent if isinstance(message, TakeLabels)]
         assert message.examples[0].slices == (3, 4, 5, 7, 9)
         bench.qtbot.waitUntil(lambda: "5 annotated slices were handed over" in dock.training.notes.text())
+        bench.fake.notes = ("A note.", "From step 12 on, the training learns from 4 slices.")
+        bench.qtbot.waitUntil(lambda: "From step 12 on" in dock.training.notes.text())
+        told = dock.training.notes.text().splitlines()
+        assert [line.split()[0] for line in told] == ["A", "5", "From"]
 
     def test_slices_of_another_image_are_learned_from_and_previewed_there(self, bench, dock):
         bench.add()

@@ -87,10 +87,12 @@ def test_painting_deleting_layers_and_closing_the_window_while_it_trains(qtbot, 
     dock.training.train_button.click()
     qtbot.waitUntil(lambda: dock.training.curve.loss.steps[-1:] > (4,), timeout=PATIENCE_MS)
 
-    painted.paint((4, 4, 4), 1)
+    viewer.dims.point = painted.data_to_world(from_ijk(painted, [(5, 5, 4)])[0])
+    painted.paint((4, 8, 5), 1)
     to_stored(painted, painted.data)[:, :, 4] = truth()[:, :, 4]
     dock.data.buttons["slice"].click()
     dock.training.labels_button.click()
+    # Five are annotated, one of which judges.
     learned = f"learns from {len(PAINTED)} slices"
     qtbot.waitUntil(lambda: learned in dock.training.notes.text(), timeout=PATIENCE_MS)
 

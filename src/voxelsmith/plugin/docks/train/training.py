@@ -70,7 +70,9 @@ class Training:
         self._line = Line()
         self._earlier: tuple[Row, ...] = ()
         self._rows: tuple[Row, ...] = ()
+        # Those of the training, of which so many were heard, and those of the dock, in the order in which they came.
         self._notes: tuple[str, ...] = ()
+        self._heard = 0
         self._answer: Answer | None = None
         self._wish: ShowSlice | None = None
         self._begun = False
@@ -84,7 +86,7 @@ class Training:
         """Begin; ``earlier`` is the history of a run that is resumed."""
         self.plan, self._line, self._earlier = plan, Line(), earlier
         self._rows, self._notes, self._answer, self._wish = (), (), None, plan.show
-        self._begun = False
+        self._heard, self._begun = 0, False
         self._part.set_rows(earlier)
         self._part.set_notes(())
         self._part.set_text("Preparing…")
@@ -162,9 +164,10 @@ class Training:
         if len(account.rows) > len(self._rows):
             self._rows = account.rows
             self._draw(joined(self._earlier, account.rows))
-        if len(account.notes) > len(self._notes):
-            self._notes = account.notes
-            self._part.set_notes(account.notes)
+        if len(account.notes) > self._heard:
+            self._notes += account.notes[self._heard :]
+            self._heard = len(account.notes)
+            self._part.set_notes(self._notes)
         if account.preview is not None and account.preview is not self._answer:
             self._answer = account.preview
             self._on_answer(account.preview)

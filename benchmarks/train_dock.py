@@ -1,0 +1,183 @@
+"""What a training costs the window, and what the window costs the training, in a real napari window.
+
+    tools/with_display.sh python benchmarks/train_dock.py [--seconds 60]
+
+Five slices of the 256 x 256 x 128 volume of ``memory.py`` count as annotated, and the button of the Train dock is
+pressed. "First preview" is the time until a frame was swapped that shows an answer of the network. "Stall" is the
+longest gap between the ticks of a 5 ms timer, while the training starts and while it runs, with another slice shown
+every two seconds; the same without a training is napari's own. Steps per second are compared with those of the same
+training in a process without window, messages or previews, with threads that sleep while they wait for one another, as
+in the dock, and with threads that spin. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+
+from memory import GRID, make_image
+from voxelsmith.core.affine import Affine
+from voxelsmith.core.progress import Progress
+from voxelsmith.core.support import SupportExample, SupportSet
+from voxelsmith.core.volume import Volume
+from voxelsmith.plugin.layers import from_ijk, labels_like, layer_data, to_stored
+from voxelsmith.train.trained_runs import HOME
+from voxelsmith.train.tvunet import TrainingRequest, run, settings
+from window import Watch
+
+PAINTED = (44, 54, 64, 74, 84)
+BROWSED = range(40, 90)
+BROWSE_S = 2.0
+WARM = 10
+"""Steps before steps are counted."""
+PATIENCE_S = 300.0
+POLICY = "OMP_WAIT_POLICY"
+
+
+def objects() -> np.ndarray:
+    """Where the volume has its object, about."""
+    i, j, k = np.ogrid[: GRID[0], : GRID[1], : GRID[2]]
+    return (((i - 128) / 60) ** 2 + ((j - 128) / 50) ** 2 + ((k - 64) / 30) ** 2 < 1).astype(np.uint8)
+
+
+def bare(request: TrainingRequest, seconds: float) -> tuple[float, float]:
+    """Steps per second of the training alone, and processor seconds a step."""
+    job = run(request)
+    done = next(progress.done for progress in job if progress.done >= WARM)
+    began, spent = time.perf_counter(), time.process_time()
+    steps = 0
+    while time.perf_counter() - began < seconds:
+        steps = next(job).done - done
+    passed, spent = time.perf_counter() - began, time.process_time() - spent
+    job.close()
+    return steps / passed, spent / steps
+
+
+def bare_in_a_process(request: TrainingRequest, seconds: float, policy: str | None) -> tuple[float, float]:
+    """The same in a fresh process, whose threads wait for one another as a policy says."""
+    os.environ.pop(POLICY, None)
+    if policy is not None:
+        os.environ[POLICY] = policy
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(bare, request, seconds).result()
+
+
+class Bench:
+    """A window with the volume and the dock, and what was seen there."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.viewer = napari.Viewer()
+        data, options, _ = layer_data(volume)
+        self.image = self.viewer.add_image(data, **options)
+        painted = labels_like(self.image, name="painted")
+        to_stored(painted, painted.data)[:, :, list(PAINTED)] = objects()[:, :, list(PAINTED)]
+        self.viewer.add_layer(painted)
+        _, self.dock = self.viewer.window.add_plugin_dock_widget("napari-voxelsmith", "Train")
+        self.watch = Watch()
+        self.answers: list[float] = []
+        self.steps: list[tuple[float, int]] = []
+        self.dock.trainer.progressed.connect(self._note_step)
+        preview, show = self.dock.controller.preview, self.dock.controller.preview.show_slice
+
+        def show_and_note(answer: Any) -> None:
+            show(answer)
+            self.answers.append(time.perf_counter())
+
+        preview.show_slice = show_and_note
+        self.look_at(64)
+        self.watch.rest(2.0)
+
+    def _note_step(self, progress: Progress) -> None:
+        if progress.done:
+            self.steps.append((time.perf_counter(), progress.done))
+
+    def look_at(self, index: int) -> None:
+        """Show a slice along the body."""
+        self.viewer.dims.point = self.image.data_to_world(from_ijk(self.image, [(128, 128, index)])[0])
+
+    def wait(self, done: Any) -> None:
+        """Let the window live until a condition holds, however long training needs for it."""
+        limit = time.perf_counter() + PATIENCE_S
+        while not done():
+            if time.perf_counter() > limit:
+                raise TimeoutError(f"The training did not get as far in {PATIENCE_S:.0f} s; run it on an idle machine.")
+            self.watch.rest(0.05)
+
+    def browse(self, seconds: float) -> float:
+        """Show slice after slice for a while; the longest stall."""
+        self.watch.ticks.clear()
+        until = time.perf_counter() + seconds
+        for index in BROWSED:
+            if time.perf_counter() >= until:
+                break
+            self.look_at(index)
+            self.watch.rest(min(BROWSE_S, max(0.05, until - time.perf_counter())))
+        return float(np.diff(self.watch.ticks).max())
+
+    def start(self) -> tuple[float, float]:
+        """Press Train; seconds until the first preview was painted, and the longest stall until then."""
+        self.dock.data.buttons["painted"].click()
+        self.watch.rest(1.0)
+        self.watch.ticks.clear()
+        began = time.perf_counter()
+        self.dock.training.train_button.click()
+        self.wait(lambda: bool(self.answers) and bool(self.watch.frames) and self.watch.frames[-1] > self.answers[0])
+        painted = next(frame for frame in self.watch.frames if frame > self.answers[0])
+        return painted - began, float(np.diff(self.watch.ticks).max())
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    seconds = parser.parse_args().seconds
+    volume = Volume(make_image("int16"), Affine.from_spacing((1, 1, 1.5)), name="volume")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[HOME] = folder
+        print(f"Load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+        bench = Bench(volume)
+        idle = bench.browse(min(seconds, 20))
+        first, starting = bench.start()
+        bench.wait(lambda: bool(bench.steps) and bench.steps[-1][1] >= WARM)
+        bench.steps.clear()
+        spent = time.process_time()
+        running = bench.browse(seconds)
+        spent = time.process_time() - spent
+        (t0, s0), (t1, s1) = bench.steps[0], bench.steps[-1]
+        pace = (s1 - s0) / (t1 - t0)
+        bench.dock.training.stop_button.click()
+        bench.wait(lambda: not bench.dock.controller.training.running)
+        bench.viewer.close()
+        print(f"First preview: {first:.1f} s after Train was pressed")
+        print(
+            f"Longest stall: {1000 * idle:.0f} ms without a training, {1000 * starting:.0f} ms while it starts, ",
+            end="",
+        )
+        print(
+            f"{1000 * running:.0f} ms in {seconds:.0f} s of training; the window took {spent / seconds:.0%} of a core"
+        )
+        print(f"In the dock: {pace:.2f} steps/s", flush=True)
+        example = SupportExample(volume, volume.labels(objects()), 2, PAINTED)
+        alone = TrainingRequest(SupportSet().add(example), Path(folder) / "bare", settings(preview_seconds=1e9))
+        for name, policy in (("sleep", "PASSIVE"), ("spin", None)):
+            wanted = replace(alone, out=Path(folder) / name)
+            speed, cost = bare_in_a_process(wanted, seconds, policy)
+            share = f"the dock has {pace / speed:.0%} of it"
+            print(
+                f"Bare loop, threads {name}: {speed:.2f} steps/s, {cost:.2f} processor seconds a step; {share}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
