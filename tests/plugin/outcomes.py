@@ -12,7 +12,7 @@ from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.plugin.docks.register.outcome import Outcome
 from voxelsmith.plugin.layers import layer_data
 from voxelsmith.register.request import RegistrationRequest
-from voxelsmith.register.result import Measures, Overlap, RegistrationResult, warp
+from voxelsmith.register.result import Change, Measures, RegistrationResult, warp
 
 GRID = (24, 20, 16)
 LANDMARKS = ((8.0, 9.0, 5.0), (12.0, 6.0, 10.0))
@@ -41,7 +41,8 @@ def finished(viewer, affine=None, deforms=True, labels=True, moving_affine=None)
         0.5,
         0.75,
         0.9,
-        {4: Overlap(0.25, 0.875)} if labels else {},
+        {4: Change(0.25, 0.875)} if labels else {},
+        {4: Change(6.0, 1.25)} if labels else {},
         (3.0, 5.0),
         (0.5, 1.5),
         0.0125 if deforms else None,

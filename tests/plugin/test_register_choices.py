@@ -18,7 +18,8 @@ from voxelsmith.plugin.docks.register.parameters import PARAMETERS, settings_for
 from voxelsmith.plugin.docks.register.preflight import overlap
 from voxelsmith.plugin.layers import from_ijk, labels_like, layer_data, placement
 from voxelsmith.register import checks
-from voxelsmith.register.presets import PRESETS, preset
+from voxelsmith.register.presets import PRESETS, preset, stopped_at
+from voxelsmith.register.request import RegistrationRequest
 
 
 @pytest.fixture
@@ -213,6 +214,25 @@ class TestChecks:
         bench.looked()
         assert "crop the volumes" in bench.checks
         assert not bench.dock.run_button.isEnabled()
+
+    def test_a_button_chooses_the_level_that_there_is_memory_for(self, bench, monkeypatch):
+        button = bench.dock.checks.coarser_button
+        assert button.isHidden()
+        fixed = bench.fixed
+        request = RegistrationRequest(fixed, fixed, settings=preset("same-modality", fixed))
+        coarse = replace(request, settings=stopped_at(request.settings, fixed, 2))
+        between = (checks.memory_needed(request) + checks.memory_needed(coarse)) // 2
+        assert checks.memory_needed(coarse) < between
+        monkeypatch.setattr(checks, "memory_at_hand", lambda: between)
+        bench.looked()
+        assert not bench.dock.run_button.isEnabled()
+        assert not button.isHidden()
+        assert button.text() == "Stop at 1/2 resolution"
+        button.click()
+        bench.looked()
+        assert bench.dock.changes == {"finest": 2}
+        assert bench.dock.run_button.isEnabled()
+        assert button.isHidden()
 
     def test_no_overlap_is_told(self, bench):
         bench.viewer.layers["moving"].translate = (0, 0, 500)

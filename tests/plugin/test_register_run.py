@@ -8,6 +8,7 @@ from registering import Bench, GatedJob
 
 from registration_pairs import error_in_voxels, tilted
 from voxelsmith.plugin.layers import labels_like, to_stored
+from voxelsmith.register.presets import PRESETS
 from voxelsmith.register.result import Measures
 
 
@@ -107,8 +108,9 @@ class TestPreview:
 
     def test_it_follows_the_levels(self, bench):
         seen = []
-        bench.dock.settings.combo.setCurrentIndex(3)
-        bench.dock.settings.combo.activated.emit(3)
+        fast = list(PRESETS).index("fast")
+        bench.dock.settings.combo.setCurrentIndex(fast)
+        bench.dock.settings.combo.activated.emit(fast)
         bench.looked()
         bench.viewer.layers.events.inserted.connect(lambda event: seen.append(event.value))
         bench.run()
@@ -122,7 +124,7 @@ class TestPreview:
         assert max(apart) < 0.5 * before.mean()
         titles = [trace.title for trace in bench.dock.curve.traces]
         assert titles[:3] == ["affine 1", "affine 2", "affine 3"]
-        assert titles[3:] == ["1/2"]
+        assert titles[3:] == ["1/2", "full"]
 
 
 class TestMovingSide:

@@ -1,6 +1,7 @@
 """The tables of the Register dock tell what a registration achieved."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from voxelsmith.plugin.docks.register.tables_part import TablesPart
 from voxelsmith.plugin.layers import from_ijk
+from voxelsmith.register.result import Change
 
 
 @pytest.fixture
@@ -35,6 +37,8 @@ def test_measures_are_told_before_and_after(part, viewer):
         ["Correlation", "0.500", "0.900"],
         ["Dice, mean", "0.250", "0.875"],
         ["Dice, core", "0.250", "0.875"],
+        ["HD95, mean", "6.00 mm", "1.25 mm"],
+        ["HD95, core", "6.00 mm", "1.25 mm"],
         ["Mean landmark error", "4.00 mm", "1.00 mm"],
         ["Largest landmark error", "5.00 mm", "1.50 mm"],
         ["Folding", "", "1.250%"],
@@ -43,6 +47,22 @@ def test_measures_are_told_before_and_after(part, viewer):
     ]
     assert "0.750 after the affine part" in part.trees["measures"].topLevelItem(0).toolTip(0)
     assert part.nothing.isHidden()
+
+
+def test_labels_that_are_not_on_the_grid_are_a_dash_and_not_in_the_mean(part, viewer):
+    outcome = finished(viewer)
+    far = {1: Change(4.0, 1.0), 2: Change(8.0, float("inf")), 4: Change(6.0, 2.0)}
+    measures = replace(outcome.result.measures, dice={}, hd95_mm=far)
+    part.controller.show(replace(outcome, result=replace(outcome.result, measures=measures)))
+    assert rows(part.trees["measures"])[1:5] == [
+        ["HD95, mean", "5.00 mm", "1.50 mm"],
+        ["HD95, label 1", "4.00 mm", "1.00 mm"],
+        ["HD95, label 2", "8.00 mm", "–"],
+        ["HD95, core", "6.00 mm", "2.00 mm"],
+    ]
+    measures = replace(measures, hd95_mm={2: far[2]})
+    part.controller.show(replace(outcome, result=replace(outcome.result, measures=measures)))
+    assert rows(part.trees["measures"])[1] == ["HD95, mean", "–", "–"]
 
 
 def test_landmarks_are_told_one_by_one(part, viewer):

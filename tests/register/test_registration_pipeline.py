@@ -195,12 +195,30 @@ def test_dice_and_distances_are_as_defined():
     grid = (4, 4, 4)
     a, b = np.zeros(grid, np.uint8), np.zeros(grid, np.uint8)
     a[:2], b[1:3], b[3] = 1, 1, 9
-    found = measures.overlaps(LabelVolume(a), LabelVolume(b), Transform(known_shift(1)))
-    assert set(found) == {1}
-    assert (found[1].before, found[1].after) == (0.5, 1.0)
+    dice, hd95_mm = run_job(measures.overlaps(LabelVolume(a), LabelVolume(b), Transform(known_shift(1))))
+    assert set(dice) == set(hd95_mm) == {1}
+    assert (dice[1].before, dice[1].after) == (0.5, 1.0)
+    assert (hd95_mm[1].before, hd95_mm[1].after) == (1, 0)
     assert measures.distances(np.zeros((1, 3)), np.array([[3.0, 4, 0]]), Transform()) == (5.0,)
     zero = DisplacementField.zeros(Affine.from_spacing(), (6, 6, 6))
     assert measures.evenness(zero, None) == (0, 0, 0)
+
+
+def test_surface_distances_are_millimetres_of_the_fixed_grid_label_by_label():
+    affine = Affine.from_spacing((2, 1, 0.5))
+    a, b = np.zeros((30, 20, 20), np.uint16), np.zeros((30, 20, 20), np.uint16)
+    for label, shift, at in ((7, 3, 2), (900, 1, 10)):
+        a[5:9, at : at + 4, 4:9] = label
+        b[5 + shift : 9 + shift, at : at + 4, 4:9] = label
+    a[0, 0, 0] = b[0, 19, 0] = 40
+    fixed, moving = LabelVolume(a, affine), LabelVolume(b, affine)
+    seen = []
+    dice, hd95_mm = run_job(measures.overlaps(fixed, moving, Transform(known_shift(4))), seen.append)
+    found = {label: (c.before, c.after) for label, c in hd95_mm.items()}
+    assert found == {7: (6, 2), 40: (19, float("inf")), 900: (2, 2)}
+    assert dice[40].after == 0
+    shares = [progress.fraction for progress in seen]
+    assert shares == sorted(shares)
 
 
 def known_shift(millimetres) -> np.ndarray:

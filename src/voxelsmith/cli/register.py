@@ -34,7 +34,9 @@ def register(
     fixed: Annotated[Path, typer.Argument(help="The image that stays.")],
     moving: Annotated[Path, typer.Argument(help="The image that is brought onto it.")],
     out_dir: Annotated[Path, typer.Option(help="Folder for the results, made if absent.")],
-    preset: Annotated[str, typer.Option(help="same-modality, cross-modality, large-motion or fast.")] = "same-modality",
+    preset: Annotated[
+        str, typer.Option(help="same-modality, cross-modality, other-contrast, large-motion or fast.")
+    ] = "same-modality",
     affine_only: Annotated[bool, typer.Option("--affine-only", help="Leave the deformation out.")] = False,
     rigid: Annotated[bool, typer.Option("--rigid", help="Only turn and shift.")] = False,
     initial: Annotated[Path | None, typer.Option(help="An affine map to start from (.txt, .mat, .tfm, .h5).")] = None,

@@ -5,21 +5,24 @@ Owns how the numbers of :class:`~voxelsmith.register.result.Measures` are taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 
-from voxelsmith.core import jacobian, sampling
+from voxelsmith.core import jacobian, metrics, sampling
 from voxelsmith.core.affine import FloatArray
 from voxelsmith.core.displacement import DisplacementField
+from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.transform import Transform
 from voxelsmith.core.volume import LabelVolume
 from voxelsmith.register.affine_level import correlation, sample_points
 from voxelsmith.register.mutual_information import mutual_information
 from voxelsmith.register.preparation import Prepared
-from voxelsmith.register.result import Compared, Overlap
+from voxelsmith.register.result import Change, Compared
 
 _POINTS = 100_000
 _INVERSE_POINTS = 20_000
@@ -44,13 +47,41 @@ def _weight(image: Prepared, index: FloatArray) -> npt.NDArray[Any]:
     return np.ones(len(index), np.float32) if image.weight is None else sampling.linear(image.weight, index)
 
 
-def overlaps(fixed: LabelVolume, moving: LabelVolume, transform: Transform) -> dict[int, Overlap]:
-    """Dice of every label that both volumes have, by where their headers put them and under a transform."""
+def overlaps(
+    fixed: LabelVolume, moving: LabelVolume, transform: Transform
+) -> Job[tuple[dict[int, Change], dict[int, Change]]]:
+    """Job that compares every label that both volumes have, by where their headers put them and under a transform.
+
+    Yields
+    ------
+    Progress
+        Of the labels, twice.
+
+    Returns
+    -------
+    dice : dict
+        By label, 0 to 1.
+    hd95_mm : dict
+        By label, as :func:`voxelsmith.core.metrics.hd95` defines it, on the grid of the fixed volume.
+    """
     common = sorted(set(fixed.values()) & set(moving.values()))
-    stages = [t.pull_image(moving, fixed.affine, fixed.grid).array for t in (Transform(), transform)]
     reference = np.asarray(fixed.array)
-    before, after = (_dice(reference, np.asarray(stage), common) for stage in stages)
-    return {label: Overlap(before[label], after[label]) for label in common}
+    dice, far = [], []
+    for n, stage in enumerate((Transform(), transform)):
+        yield Progress(n * len(common), 2 * len(common), "Measuring overlap")
+        prediction = np.asarray(stage.pull_image(moving, fixed.affine, fixed.grid).array)
+        dice.append(_dice(reference, prediction, common))
+        distances: dict[int, float] = {}
+        for label, distance in _hd95(reference, prediction, common, fixed.spacing):
+            distances[label] = distance
+            yield Progress(n * len(common) + len(distances), 2 * len(common), "Measuring surfaces")
+        far.append(distances)
+    return _changes(dice, common), _changes(far, common)
+
+
+def _changes(stages: list[dict[int, float]], labels: list[int]) -> dict[int, Change]:
+    before, after = stages
+    return {label: Change(before[label], after[label]) for label in labels}
 
 
 def _dice(reference: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: list[int]) -> dict[int, float]:
@@ -61,6 +92,26 @@ def _dice(reference: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: lis
         counts.append(dict(zip(found.tolist(), number.tolist(), strict=True)))
     a, b, both = counts
     return {v: 2 * both.get(v, 0) / max(1, a.get(v, 0) + b.get(v, 0)) for v in labels}
+
+
+def _hd95(
+    reference: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: list[int], spacing: FloatArray
+) -> Iterator[tuple[int, float]]:
+    """Labels and their distances, each looked for only where it lies in either volume."""
+    places = (_places(values, labels) for values in (reference, prediction))
+    for label, here, there in zip(labels, *places, strict=True):
+        if here is None or there is None:
+            yield label, float("inf")
+            continue
+        box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(here, there, strict=True))
+        yield label, metrics.hd95(reference[box] == label, prediction[box] == label, spacing)
+
+
+def _places(values: npt.NDArray[Any], labels: list[int]) -> list[tuple[slice, ...] | None]:
+    """Where each of the sorted labels lies; None if it is not there."""
+    order = np.where(np.isin(values, labels), np.searchsorted(labels, values) + 1, 0)
+    found: list[tuple[slice, ...] | None] = ndimage.find_objects(order, max_label=len(labels))
+    return found
 
 
 def distances(fixed: FloatArray, moving: FloatArray, transform: Transform) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ from voxelsmith.register.result import Compared, Measures, Preview, Registration
 T = TypeVar("T")
 
 _TOTAL = 100
-_PREPARED, _ALIGNED, _DEFORMED = 3, 20, 92
+_PREPARED, _ALIGNED, _DEFORMED, _WARPED = 3, 20, 92, 96
 _MIRRORED = (
     "The moving image fits better when left and right are exchanged; check the orientation of both files. Nothing was "
     "flipped."
@@ -120,14 +120,15 @@ def _concluded(
     request = preview.request
     yield Progress(_DEFORMED, _TOTAL, "Warping")
     warped = preview.warped()
-    yield Progress(_DEFORMED + 4, _TOTAL, "Measuring")
+    yield Progress(_WARPED, _TOTAL, "Measuring")
+    measured = yield from _measured(request, fixed, moving, preview.transform, inverse)
     return RegistrationResult(
         request,
         (request.fixed.fingerprint(), request.moving.fingerprint()),
         preview.transform,
         inverse,
         warped,
-        _measured(request, fixed, moving, preview.transform, inverse),
+        measured,
         preview.start,
         preview.notes,
         preview.history,
@@ -235,13 +236,15 @@ def _measured(
     moving: Prepared,
     transform: Transform,
     inverse: DisplacementField | None,
-) -> Measures:
+) -> Generator[Progress, None, Measures]:
     compared: Compared = "correlation" if request.settings.affine.similarity == "ncc" else "mutual information"
     stages = (Transform(), Transform(transform.matrix), transform)
     before, between, after = (measures.likeness(fixed, moving, stage, compared) for stage in stages)
     found = Measures(compared, before, between, after, {})
     if request.fixed_labels is not None and request.moving_labels is not None:
-        found = replace(found, dice=measures.overlaps(request.fixed_labels, request.moving_labels, transform))
+        job = measures.overlaps(request.fixed_labels, request.moving_labels, transform)
+        dice, hd95_mm = yield from _part(job, _WARPED, _TOTAL)
+        found = replace(found, dice=dice, hd95_mm=hd95_mm)
     if request.fixed_points is not None and request.moving_points is not None:
         points = request.fixed_points, request.moving_points
         found = replace(

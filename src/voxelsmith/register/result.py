@@ -7,7 +7,7 @@ and the previews on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,8 +45,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """Dice of one label, 0 to 1, before and after."""
+class Change:
+    """A measure of one label, before and after."""
 
     before: float
     after: float
@@ -62,8 +62,9 @@ class Measures:
         What tells how alike the images are: "correlation" (-1 to 1) or "mutual information" (nats).
     similarity_before, similarity_affine, similarity_after
         With the volumes as their headers say, after the affine part, and in the end; NaN where they do not overlap.
-    dice
-        By label, if both volumes have labels.
+    dice, hd95_mm
+        By label, if both volumes have labels: Dice, 0 to 1, and the 95th percentile of the Hausdorff distance on the
+        fixed grid, infinite where nothing of the moving label is left on it.
     tre_before_mm, tre_after_mm
         Distances of the landmarks to their partners, in the moving world; empty without landmarks.
     folding_share
@@ -79,7 +80,8 @@ class Measures:
     similarity_before: float
     similarity_affine: float
     similarity_after: float
-    dice: Mapping[int, Overlap]
+    dice: Mapping[int, Change]
+    hd95_mm: Mapping[int, Change] = field(default_factory=dict)
     tre_before_mm: tuple[float, ...] = ()
     tre_after_mm: tuple[float, ...] = ()
     folding_share: float | None = None
@@ -95,8 +97,9 @@ class Measures:
             "similarity_affine": self.similarity_affine,
             "similarity_after": self.similarity_after,
         }
-        if self.dice:
-            record["dice"] = {label: {"before": d.before, "after": d.after} for label, d in self.dice.items()}
+        for name in ("dice", "hd95_mm"):
+            if by_label := getattr(self, name):
+                record[name] = {label: {"before": c.before, "after": c.after} for label, c in by_label.items()}
         if self.tre_after_mm:
             record["tre_before_mm"], record["tre_after_mm"] = list(self.tre_before_mm), list(self.tre_after_mm)
         for name in ("folding_share", "sdlogj", "sdlogj_learn2reg", "inverse_consistency_mm"):

@@ -14,10 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from voxelsmith.core.errors import InputError
-from voxelsmith.register.result import Measures, RegistrationResult
+from voxelsmith.register.result import Change, Measures, RegistrationResult
 
 METRIC_COLUMNS = ("Measure", "Before", "After")
 LANDMARK_COLUMNS = ("Landmark", "Before (mm)", "After (mm)")
+
+_HD95 = (
+    "Distance within which 95 % of the structure's surface lies from its surface in the other image; – where nothing "
+    "of the moving one lies on the fixed grid, and the mean leaves that label out"
+)
 
 
 class Row(NamedTuple):
@@ -40,7 +45,7 @@ def metric_rows(result: RegistrationResult) -> list[Row]:
             f"How alike the images are, higher is better; {_number(measures.similarity_affine)} after the affine part",
         )
     ]
-    rows += _dice_rows(result)
+    rows += _label_rows(result)
     if measures.tre_after_mm:
         pairs = ((np.mean, "Mean"), (np.max, "Largest"))
         rows += [
@@ -79,21 +84,31 @@ def as_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _dice_rows(result: RegistrationResult) -> list[Row]:
-    dice = result.measures.dice
-    if not dice:
-        return []
+def _label_rows(result: RegistrationResult) -> list[Row]:
+    """Dice and HD95 of each label, each after its mean."""
     labels = result.request.fixed_labels
     names = {} if labels is None else labels.names
-    meaning = "Overlap of the structure in both images, 0 to 1"
-    before, after = (float(np.mean([getattr(d, when) for d in dice.values()])) for when in ("before", "after"))
-    return [
-        Row("Dice, mean", _number(before), _number(after), meaning),
-        *(
-            Row(f"Dice, {names.get(label, f'label {label}')}", _number(d.before), _number(d.after), meaning)
-            for label, d in dice.items()
-        ),
-    ]
+    rows = []
+    for measure, by_label, text, meaning in (
+        ("Dice", result.measures.dice, _number, "Overlap of the structure in both images, 0 to 1"),
+        ("HD95", result.measures.hd95_mm, _distance, _HD95),
+    ):
+        if by_label:
+            mean = _mean(list(by_label.values()))
+            rows.append(Row(f"{measure}, mean", text(mean.before), text(mean.after), meaning))
+        rows += [
+            Row(f"{measure}, {names.get(label, f'label {label}')}", text(c.before), text(c.after), meaning)
+            for label, c in by_label.items()
+        ]
+    return rows
+
+
+def _mean(changes: Sequence[Change]) -> Change:
+    """Mean before and after of what is finite both times; infinite if nothing is."""
+    pairs = np.array([(c.before, c.after) for c in changes])
+    finite = pairs[np.isfinite(pairs).all(axis=1)]
+    before, after = finite.mean(axis=0) if len(finite) else (np.inf, np.inf)
+    return Change(float(before), float(after))
 
 
 def _evenness_rows(measures: Measures) -> list[Row]:
@@ -116,6 +131,10 @@ def _evenness_rows(measures: Measures) -> list[Row]:
         meaning = "Mean distance by which places fail to return when moved forth and back"
         rows.append(Row("Inverse consistency", "", f"{measures.inverse_consistency_mm:.3f} mm", meaning))
     return rows
+
+
+def _distance(value: float) -> str:
+    return f"{value:.2f} mm" if np.isfinite(value) else "–"
 
 
 def _number(value: float) -> str:

@@ -26,11 +26,13 @@ class Parameter:
     title, tip
         What people read.
     options
-        What can be chosen: value to title. Without any it is a number, or a yes or no.
+        What can be chosen: value to title. Without any it is a number, a yes or no, or a file.
     low, high, step
         Range of a number, and by how much it changes at a click; a whole number if all three are.
     deforms
         Whether it is about the deformation, and means nothing without one.
+    files
+        Of a file: which ones a dialog shows, as Qt writes it.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Parameter:
     high: float = 0
     step: float = 0
     deforms: bool = True
+    files: str = ""
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -98,6 +101,13 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("field_sigma", "Smooth field", "How smooth the whole is; voxels of the level", None, 0.0, 10.0, 0.05),
     Parameter("convex", "Large motion", "Look for large motion first, on a coarse grid"),
     Parameter(
+        "weights",
+        "H-ViT weights",
+        "What the deformation starts from: the answer of a network, from its file of weights or the run folder of its "
+        "training; empty is none",
+        files="Weights (*.safetensors)",
+    ),
+    Parameter(
         "symmetric", "Symmetric", "Let both images move, half-way each, and find the inverse too; twice the time"
     ),
     Parameter("label_weight", "Labels count", "How much labels guide; 0 only compares them", None, 0.0, 10.0, 0.1),
@@ -113,7 +123,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 """The settings that are offered, in their order."""
 
 _AFFINE = {"model": "model", "start": "start", "affine_similarity": "similarity"}
-_DEFORMABLE = {p.key for p in PARAMETERS if p.deforms} - {"finest"}
+_DEFORMABLE = {p.key for p in PARAMETERS if p.deforms} - {"finest", "weights"}
 
 
 def values(settings: RegistrationSettings) -> dict[str, Any]:
@@ -126,6 +136,7 @@ def values(settings: RegistrationSettings) -> dict[str, Any]:
         "deform": settings.deformable is not None,
         "device": settings.device,
         "finest": deformable.shrinks[-1] if deformable.shrinks else 0,
+        "weights": settings.weights,
         **{key: getattr(deformable, key) for key in _DEFORMABLE},
     }
 
@@ -157,6 +168,7 @@ def settings_for(name: str, changes: Mapping[str, Any], fixed: Volume) -> Regist
     own: dict[str, Any] = {key: value for key, value in changes.items() if key in _DEFORMABLE}
     if "finest" in changes:
         own["shrinks"] = ()
-    settings = replace(settings, deformable=replace(settings.deformable or DeformableSettings(), **own))
+    deformable = replace(settings.deformable or DeformableSettings(), **own)
+    settings = replace(settings, deformable=deformable, weights=changes.get("weights"))
     finest = changes.get("finest")
     return stopped_at(settings, fixed, finest) if finest else settings

@@ -20,7 +20,7 @@ from voxelsmith.plugin.docks.register.material import Material
 from voxelsmith.plugin.docks.register.parameters import settings_for, values
 from voxelsmith.plugin.docks.volumes.details import orientation
 from voxelsmith.register.checks import check, level_that_fits, memory_at_hand, memory_needed
-from voxelsmith.register.request import RegistrationRequest
+from voxelsmith.register.request import RegistrationRequest, RegistrationSettings
 
 # Places along each axis at which overlap is looked for.
 _PLACES = 24
@@ -73,10 +73,20 @@ def preflight(material: Material, preset: str, changes: Mapping[str, Any]) -> Jo
         facts += [("Fixed", _grid(fixed)), ("Moving", _grid(moving))]
         request = material.request(settings)
         facts += [("Overlap", f"{overlap(fixed, moving):.0%} of the fixed grid"), ("Memory", _memory(request))]
-        return Preflight(tuple(facts), (*material.notes, *check(request)), values=shown)
+        notes = (*material.notes, *check(request))
+        _require_weights(settings)
+        return Preflight(tuple(facts), notes, values=shown)
     except VoxelsmithError as error:
         coarser = level_that_fits(request) if isinstance(error, ResourceError) and request is not None else None
         return Preflight(tuple(facts), material.notes, str(error), coarser or 0, shown)
+
+
+def _require_weights(settings: RegistrationSettings) -> None:
+    """Raise FormatError or ModelUnavailableError if the network that a deformation is to start from cannot be read."""
+    if settings.weights is not None:
+        from voxelsmith.register.learned import load_network
+
+        load_network(settings.weights)
 
 
 def overlap(fixed: Volume, moving: Volume) -> float:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from voxelsmith.plugin.docks.fold import Fold
 from voxelsmith.plugin.docks.prompt.parts import combo_box, grid_part, label_for
+from voxelsmith.plugin.docks.register.file_row import FileRow
 from voxelsmith.plugin.docks.register.parameters import PARAMETERS, Parameter
 from voxelsmith.register.presets import PRESETS
 
@@ -83,6 +84,10 @@ class SettingsPart(QWidget):
                 combo.addItem(title, value)
             combo.activated.connect(lambda _=0: change(combo.currentData()))
             return combo
+        if parameter.files:
+            row = FileRow(parameter.title, parameter.files)
+            row.chosen.connect(change)
+            return row
         if not parameter.high:
             box = QCheckBox(parameter.title)
             box.toggled.connect(lambda on: change(bool(on)))
@@ -112,13 +117,18 @@ class SettingsPart(QWidget):
                     widget.setChecked(values[key])
                 elif isinstance(widget, QSpinBox | QDoubleSpinBox):
                     widget.setValue(values[key])
+                elif isinstance(widget, FileRow):
+                    widget.set_path(values[key])
         for parameter in PARAMETERS:
             if parameter.deforms:
                 self.widgets[parameter.key].setEnabled(values["deform"])
 
     def change(self, key: str, value: Any) -> None:
-        """Give a parameter a value, as if the user had set it."""
-        self.changes[key] = value
+        """Give a parameter a value, as if the user had set it; None gives it back to the preset."""
+        if value is None:
+            self.changes.pop(key, None)
+        else:
+            self.changes[key] = value
         self._announce()
 
     def _reset(self) -> None:
