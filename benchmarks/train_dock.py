@@ -6,8 +6,8 @@ Five slices of the 256 x 256 x 128 volume of ``memory.py`` count as annotated, a
 pressed. "First preview" is the time until a frame was swapped that shows an answer of the network. "Stall" is the
 longest gap between the ticks of a 5 ms timer, while the training starts and while it runs, with another slice shown
 every two seconds; the same without a training is napari's own. Steps per second are compared with those of the same
-training in a process without window, messages or previews, with threads that sleep while they wait for one another, as
-in the dock, and with threads that spin. Run it on an idle machine.
+training in a process without window, messages or previews, with threads that soon sleep while they wait for one
+another, as in the dock, and with threads that spin. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BROWSE_S = 2.0
 WARM = 10
 """Steps before steps are counted."""
 PATIENCE_S = 300.0
-POLICY = "OMP_WAIT_POLICY"
+SPIN = "GOMP_SPINCOUNT"
 
 
 def objects() -> np.ndarray:
@@ -63,11 +63,11 @@ def bare(request: TrainingRequest, seconds: float) -> tuple[float, float]:
     return steps / passed, spent / steps
 
 
-def bare_in_a_process(request: TrainingRequest, seconds: float, policy: str | None) -> tuple[float, float]:
-    """The same in a fresh process, whose threads wait for one another as a policy says."""
-    os.environ.pop(POLICY, None)
-    if policy is not None:
-        os.environ[POLICY] = policy
+def bare_in_a_process(request: TrainingRequest, seconds: float, looks: str | None) -> tuple[float, float]:
+    """The same in a fresh process, whose threads look so often for one another before they sleep."""
+    os.environ.pop(SPIN, None)
+    if looks is not None:
+        os.environ[SPIN] = looks
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(bare, request, seconds).result()
 
@@ -169,9 +169,9 @@ def main() -> None:
         print(f"In the dock: {pace:.2f} steps/s", flush=True)
         example = SupportExample(volume, volume.labels(objects()), 2, PAINTED)
         alone = TrainingRequest(SupportSet().add(example), Path(folder) / "bare", settings(preview_seconds=1e9))
-        for name, policy in (("sleep", "PASSIVE"), ("spin", None)):
+        for name, looks in (("soon sleep", "10000"), ("spin", None)):
             wanted = replace(alone, out=Path(folder) / name)
-            speed, cost = bare_in_a_process(wanted, seconds, policy)
+            speed, cost = bare_in_a_process(wanted, seconds, looks)
             share = f"the dock has {pace / speed:.0%} of it"
             print(
                 f"Bare loop, threads {name}: {speed:.2f} steps/s, {cost:.2f} processor seconds a step; {share}",

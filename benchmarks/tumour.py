@@ -18,7 +18,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from cases import data_folder
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.regions import REGIONS, convention, depth_of, region_masks
-from voxelsmith.io import read
+from voxelsmith.io import read, read_labels
 from voxelsmith.models.crossmodality import (
     MODALITIES,
     TWO,
@@ -42,12 +41,13 @@ from voxelsmith.models.crossmodality import (
 )
 from voxelsmith.models.device import uses_bfloat16
 from voxelsmith.segment.crossmodality import load_network
-from voxelsmith.segment.tumour.request import TumourSettings
+from voxelsmith.segment.tumour.engine import run
+from voxelsmith.segment.tumour.request import TumourRequest, TumourSettings
 from voxelsmith.segment.tumour.sliding import slide
 from voxelsmith.train.crossmodality_data import Case
 from voxelsmith.train.tumour_folder import CaseFiles, tumour_folder
 
-_JUDGES = ("pat0003", "pat0004")
+JUDGES = ("pat0003", "pat0004")
 _THRESHOLD = 1.8
 _INTENSITIES = np.linspace(-5, 5, 101)
 _MULTIPLE = Architecture().multiple
@@ -57,7 +57,7 @@ Array = npt.NDArray[Any]
 
 def patients() -> tuple[list[Case], list[Case]]:
     """Those of the training and those that judge, with T1c and FLAIR."""
-    found = tumour_folder(data_folder() / "glioma_2mod", TWO, labelled_as="brats2013", validate=_JUDGES)
+    found = tumour_folder(data_folder() / "glioma_2mod", TWO, labelled_as="brats2013", validate=JUDGES)
     train, judges = ([files.read() for files in part] for part in (found.train, found.judges))
     return train, judges
 
@@ -131,15 +131,17 @@ def _bin(values: Array) -> Array:
     return np.digitize(values, _INTENSITIES)
 
 
-def fusion(weights: str, networks: Sequence[str]) -> None:
-    """Print Dice of networks and of the threshold."""
+def fusion(weights: str | None, networks: Sequence[str]) -> None:
+    """Print Dice of networks and of the threshold; of ``weights`` as delivered, too, if any are named."""
     _, judges = patients()
     head = " | ".join(f"{case.name} {region}" for case in judges for region in REGIONS)
     print(f"| method | {head} | mean WT | mean TC | mean ET |", "|---" * (4 + 3 * len(judges)) + "|", sep="\n")
     rows: dict[str, list[Array]] = {"FLAIR above 1.8, largest piece": [np.stack([_threshold(case) for case in judges])]}
-    for named in [f"{weights}={weights}", *networks]:
+    if weights is not None:
+        rows[f"{weights}, as `voxelsmith tumour` gives it"] = [np.stack([_delivered(weights, case) for case in judges])]
+    for named in [*([] if weights is None else [f"{weights}, bare={weights}"]), *networks]:
         name, _, path = named.partition("=")
-        network = load_network(path if path.startswith("cmf-") else Path(path))
+        network = load_network(path)
         rows.setdefault(name, []).append(np.array([scores(case, answered(network, case)) for case in judges]))
     for name, found in rows.items():
         dices = np.stack([np.concatenate([seed, seed.mean(0, keepdims=True)]).ravel() for seed in found])
@@ -148,19 +150,37 @@ def fusion(weights: str, networks: Sequence[str]) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def _delivered(weights: str, case: Case) -> Array:
+    """Dice of WT, TC and ET of a whole tumour run, from files to the grid of the files, cleaned up."""
+    folder = data_folder() / "glioma_2mod" / case.name
+    images = {name: read(folder / f"{name}.nii.gz") for name in TWO}
+    settings = TumourSettings(model=weights, device="cpu")
+    result = run_job(run(TumourRequest(images, read_labels(folder / "brain_mask.nii.gz"), settings)))
+    truth = convention("brats2013").depth(np.asarray(read_labels(folder / "labels.nii.gz").array))
+    masks = zip(region_masks(truth), region_masks(np.asarray(result.depth.array)), strict=True)
+    return np.array([dice(*pair) for pair in masks])
+
+
 def _threshold(case: Case) -> Array:
     """Dice of WT alone, of the published FLAIR intensities above a threshold, the largest piece of them."""
     folder = data_folder() / "glioma_2mod" / case.name
     image, truth = (np.asarray(read(folder / f"{name}.nii.gz").array) for name in ("flair", "labels"))
-    pieces, _ = ndimage.label(image > _THRESHOLD)
-    largest = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
-    return np.array([dice(truth > 0, largest), np.nan, np.nan])
+    return np.array([dice(truth > 0, _largest(image > _THRESHOLD)), np.nan, np.nan])
+
+
+def _largest(mask: Array) -> Array:
+    """The largest piece of a mask."""
+    pieces, _ = ndimage.label(mask)
+    largest: Array = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
+    return largest
 
 
 def subsets(weights: str) -> None:
     """Print Dice for each subset of sequences."""
     network, case = load_network(weights), four_sequences()
     print("| sequences | synthetic | WT | TC | ET |", "|---" * 5 + "|", sep="\n")
+    flair = case.x[MODALITIES.index("flair")]
+    print(f"| flair, threshold | | {dice(case.depth > 0, _largest(flair > _THRESHOLD)):.3f} | | |")
     for count in range(len(MODALITIES), 0, -1):
         for chosen in combinations(MODALITIES, count):
             present = [name in chosen for name in MODALITIES]

@@ -43,7 +43,7 @@ def until_told(folder, inbox):
 
 def environment(inbox):
     yield Progress(0, 1)
-    return os.environ.get("OMP_WAIT_POLICY"), os.nice(0)
+    return os.environ.get("GOMP_SPINCOUNT"), os.nice(0)
 
 
 def wrong(inbox):

@@ -147,11 +147,11 @@ def test_a_step_that_takes_too_long_is_ended(tmp_path, monkeypatch):
 
 
 def test_it_makes_room_for_a_window(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert run_job(ProcessJob(jobs.environment).run()) == ("PASSIVE", min(19, os.nice(0) + 10))
-    assert "OMP_WAIT_POLICY" not in os.environ
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert run_job(ProcessJob(jobs.environment).run())[0] == "ACTIVE"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert run_job(ProcessJob(jobs.environment).run()) == ("10000", min(19, os.nice(0) + 10))
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert run_job(ProcessJob(jobs.environment).run())[0] == "7"
 
 
 def test_the_script_that_started_this_process_is_left_alone():
