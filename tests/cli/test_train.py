@@ -121,6 +121,15 @@ def test_a_signal_stops_between_two_steps_with_a_checkpoint(command, trainer, tm
     assert command("train", "promptable", "--out", tmp_path / "run", "--resume").status == 0
 
 
+@pytest.fixture
+def interruptible():
+    """Processes that a shell starts in the background ignore Ctrl+C; not this one."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_second_interrupt_does_not_wait_for_the_step(command, trainer, tmp_path):
     trainer.interrupt = {4: (signal.SIGINT, signal.SIGINT)}
     assert command("train", "promptable", "--out", tmp_path / "run").status == 1
