@@ -15,17 +15,14 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume, smallest_label_dtype
 from voxelsmith.segment.common_grid import (
     Sliced,
-    common_pixel,
+    common_grid,
     region,
     sliced_example,
-    sliced_query,
-    slicing_axis,
     told,
 )
 from voxelsmith.segment.features import Encoder
@@ -132,12 +129,8 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
         If the encoder's weights are not at hand.
     """
     query, settings, examples = request.query, request.settings, request.support.enabled
-    if query.array.ndim != 3:
-        raise InputError(f"Few-shot needs one 3-D image, got {query.array.ndim} axes; pick a frame first.")
-    request.support.require_foreground()
-    axis = slicing_axis(query, examples)
-    pixel = common_pixel(query, examples, axis)
-    target = sliced_query(query, axis, pixel)
+    target, pixel = common_grid(query, request.support)
+    axis = target.axis
     sources = [sliced_example(example, query, axis, pixel) for example in examples]
     placements, notes = yield from _placements(request, target, sources, pixel)
     spread = None

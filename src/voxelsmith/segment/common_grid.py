@@ -17,7 +17,7 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.prompts import Box
 from voxelsmith.core.resample import reorient, resample_to
-from voxelsmith.core.support import SupportExample
+from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.segment.zoom import Region
 
@@ -89,6 +89,22 @@ def common_pixel(query: Volume, examples: Sequence[SupportExample], axis: int) -
 
 def _in_axes_of(query: Volume, image: Volume) -> Volume:
     return reorient(image, query.affine.axcodes)
+
+
+def common_grid(query: Volume, support: SupportSet) -> tuple[Sliced, float]:
+    """The query on the common grid, and the size of its pixels in mm.
+
+    Raises
+    ------
+    InputError
+        If nothing is annotated, the query is not 3-D, or examples were painted along different axes.
+    """
+    if query.array.ndim != 3:
+        raise InputError(f"Few-shot needs one 3-D image, got {query.array.ndim} axes; pick a frame first.")
+    support.require_foreground()
+    axis = slicing_axis(query, support.enabled)
+    pixel = common_pixel(query, support.enabled, axis)
+    return sliced_query(query, axis, pixel), pixel
 
 
 def sliced_query(query: Volume, axis: int, pixel: float) -> Sliced:

@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportSet
 from voxelsmith.core.volume import Volume, smallest_label_dtype
 from voxelsmith.segment.common_grid import (
     Sliced,
-    common_pixel,
+    common_grid,
     region,
     sliced_example,
-    sliced_query,
-    slicing_axis,
     told,
 )
 from voxelsmith.segment.encoders import unit_range
@@ -99,12 +96,8 @@ def propose(request: ConditionalRequest) -> Job[Proposal]:
         outside the query.
     """
     query, examples, values = request.query, request.support.enabled, request.support.values
-    if query.array.ndim != 3:
-        raise InputError(f"Few-shot needs one 3-D image, got {query.array.ndim} axes; pick a frame first.")
-    request.support.require_foreground()
-    axis = slicing_axis(query, examples)
-    pixel = common_pixel(query, examples, axis)
-    target = sliced_query(query, axis, pixel)
+    target, pixel = common_grid(query, request.support)
+    axis = target.axis
     shots: list[_Shot] = []
     notes: list[str] = []
     for number, example in enumerate(examples):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
+from voxelsmith.plugin.docks.look_soon import LookSoon
 from voxelsmith.plugin.docks.register.choices import LayerChoices
 from voxelsmith.plugin.docks.register.material import gather
 from voxelsmith.plugin.docks.register.preflight import Preflight, preflight
@@ -21,9 +20,6 @@ from voxelsmith.plugin.runner import JobRunner
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.register.view import RegisterDock
-
-_LOOK_AFTER_MS = 150
-_WATCHED = ("data", "paint", "scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class RegisterController:
@@ -45,11 +41,7 @@ class RegisterController:
         self.choices = LayerChoices(view, viewer)
         self._run: Run | None = None
         self._can_run = False
-        self._watched: list[Any] = []
-        self._look_soon = QTimer(runner)
-        self._look_soon.setSingleShot(True)
-        self._look_soon.setInterval(_LOOK_AFTER_MS)
-        self._look_soon.timeout.connect(self.look)
+        self._look_soon = LookSoon(runner, self.look)
         view.layer_chosen.connect(self.choose)
         view.swapped.connect(self.swap)
         view.settings_changed.connect(self.look)
@@ -73,19 +65,19 @@ class RegisterController:
             self._run.abandon()
         for emitter in self._list_events():
             emitter.disconnect(self._on_list)
-        self._watch([])
+        self._look_soon.watch([])
 
     # -- choices -----------------------------------------------------------------------------------------------
 
     def _on_list(self, event: Any = None) -> None:
         self.choices.offer()
         self._look_soon.start()
-        self._watch(self.choices.layers)
+        self._look_soon.watch(self.choices.layers)
 
     def choose(self, part: str, name: str) -> None:
         """The user chose a layer for a part by name."""
         self.choices.choose(part, name)
-        self._watch(self.choices.layers)
+        self._look_soon.watch(self.choices.layers)
         self.look()
 
     def swap(self) -> None:
@@ -93,23 +85,12 @@ class RegisterController:
         self.choices.swap()
         self.look()
 
-    def _watch(self, layers: list[Any]) -> None:
-        for old, now in ((self._watched, "disconnect"), (layers, "connect")):
-            for layer in old:
-                for name in _WATCHED:
-                    if hasattr(layer.events, name):
-                        getattr(getattr(layer.events, name), now)(self._on_layer)
-        self._watched = layers
-
-    def _on_layer(self, event: Any = None) -> None:
-        self._look_soon.start()
-
     # -- before the run ----------------------------------------------------------------------------------------
 
     @property
     def looking(self) -> bool:
         """Whether what is chosen is being looked at, or soon will be."""
-        return self._look_soon.isActive() or self._quiet_runner.running
+        return self._look_soon.waiting or self._quiet_runner.running
 
     def look(self) -> None:
         """Look at what is chosen, and say what is known of it."""

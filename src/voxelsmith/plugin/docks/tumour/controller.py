@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
 from voxelsmith.core.errors import VoxelsmithError
 from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
+from voxelsmith.plugin.docks.look_soon import LookSoon
 from voxelsmith.plugin.docks.tumour.choices import SlotChoices
 from voxelsmith.plugin.docks.tumour.material import gather
 from voxelsmith.plugin.docks.tumour.models import about, training_command
@@ -27,9 +26,6 @@ from voxelsmith.plugin.runner import JobRunner
 
 if TYPE_CHECKING:
     from voxelsmith.plugin.docks.tumour.view import TumourDock
-
-_LOOK_AFTER_MS = 150
-_WATCHED = ("data", "paint", "scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class TumourController:
@@ -53,11 +49,7 @@ class TumourController:
         self.runs = Runs(viewer, runner, self._finish, self._end)
         self._known = Preflight()
         self._looked_how: tuple[str, str] | None = None
-        self._watched: list[Any] = []
-        self._look_soon = QTimer(runner)
-        self._look_soon.setSingleShot(True)
-        self._look_soon.setInterval(_LOOK_AFTER_MS)
-        self._look_soon.timeout.connect(self.look)
+        self._look_soon = LookSoon(runner, self.look)
         view.slots.chosen.connect(self.choose)
         view.slots.folder_chosen.connect(self.open_patient)
         view.slots.together_wanted.connect(self.show_together)
@@ -86,7 +78,7 @@ class TumourController:
         self.together.restore()
         for emitter in self._list_events():
             emitter.disconnect(self._on_list)
-        self._watch([])
+        self._look_soon.watch([])
 
     # -- choices -----------------------------------------------------------------------------------------------
 
@@ -124,7 +116,7 @@ class TumourController:
         self._on_choice()
 
     def _on_choice(self) -> None:
-        self._watch(self.choices.layers)
+        self._look_soon.watch(self.choices.layers)
         self._tell_model()
         self._look_soon.start()
         if self.together.kind != "apart":
@@ -139,23 +131,12 @@ class TumourController:
         with notify.sentences():
             self._view.settings.set_note(about(self._view.settings.settings.model, self.choices.images))
 
-    def _watch(self, layers: list[Any]) -> None:
-        for old, now in ((self._watched, "disconnect"), (layers, "connect")):
-            for layer in old:
-                for name in _WATCHED:
-                    if hasattr(layer.events, name):
-                        getattr(getattr(layer.events, name), now)(self._on_layer)
-        self._watched = list(layers)
-
-    def _on_layer(self, event: Any = None) -> None:
-        self._look_soon.start()
-
     # -- before the run ----------------------------------------------------------------------------------------
 
     @property
     def looking(self) -> bool:
         """Whether what is chosen is being looked at, or soon will be."""
-        return self._look_soon.isActive() or self._quiet_runner.running
+        return self._look_soon.waiting or self._quiet_runner.running
 
     def look(self) -> None:
         """Look at what is chosen, and say what is known of it."""
