@@ -1,12 +1,16 @@
 """Settings shared by all tests: examples of hypothesis may take as long as a busy machine needs.
 
+The examples are the same in every run, so that a failure comes from a change; `--hypothesis-profile=search` looks for
+new ones.
+
 No test downloads anything, and none reads or writes what the user has fetched.
 """
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("voxelsmith", deadline=None)
+settings.register_profile("voxelsmith", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
 settings.load_profile("voxelsmith")
 
 

@@ -39,6 +39,7 @@ _VECTOR = 1007
 _CHANNEL_INTENTS = {1004, 1005, 1006, _VECTOR, 2003, 2004}
 _LABEL = 1002
 _LABEL_INTENTS = {0, _LABEL, 1005}
+_ROUNDING = 1e-6  # of the squared length of a quaternion that was stored in single precision
 
 
 def parse(stream: io.BufferedIOBase) -> Header:
@@ -141,7 +142,7 @@ def geometry(header: Header) -> tuple[Affine, tuple[str, ...]]:
     copy = _with_usable_sizes(header)
     if header["qform_code"] > 0:
         try:
-            return Affine(to_mm @ copy.get_qform()), notes
+            return Affine(to_mm @ _qform(copy)), notes
         except (ValueError, HeaderDataError) as error:
             quaternion = [float(header[f"quatern_{c}"]) for c in "bcd"]
             raise GeometryError(
@@ -166,6 +167,18 @@ def _with_usable_sizes(header: Header) -> Header:
     sizes[~usable] = 1
     copy["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     return copy
+
+
+def _qform(header: Header) -> Any:
+    """The 4x4 qform of a header that may be changed; ValueError if its quaternion is longer than 1.
+
+    A turn by 180 degrees has a quaternion whose three stored parts are 1 long, or a rounding error more.
+    """
+    try:
+        return header.get_qform()
+    except ValueError:
+        header.quaternion_threshold = _ROUNDING
+        return header.get_qform()
 
 
 def header_for(volume: Volume, dtype: np.dtype[Any]) -> Header:
