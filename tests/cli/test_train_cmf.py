@@ -8,6 +8,7 @@ import torch
 from voxelsmith.core.errors import InputError
 from voxelsmith.models.crossmodality import TWO, Architecture, CrossModalityNet
 from voxelsmith.segment.crossmodality import load_network, save_network, zscored
+from voxelsmith.train.checkpoint import load
 from voxelsmith.train.history import read_history
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -63,9 +64,19 @@ def test_training_may_start_from_weights_and_then_skips_the_first_stage(command,
     assert all(torch.equal(first[name], second[name]) for name in names)
 
 
+def test_numbers_of_the_second_stage_reach_it(command, arguments, tmp_path):
+    done = command(*arguments, "--quiet", "--dropout", 0.1, "--learning-rate", 3e-4, "--average", 0.9)
+    assert done.status == 0, done.err
+    found = load(tmp_path / "run").settings
+    assert (found["dropout"], found["learning_rate"], found["average"]) == (0.1, 3e-4, 0.9)
+    first = load(tmp_path / "run" / "transition").settings
+    assert (first["learning_rate"], first["average"]) == (1e-3, 0.99)
+
+
 def test_wrong_use_is_told(refused, arguments, tmp_path):
     assert "steps of 16" in refused(*arguments, "--side", 50)
     assert "convention" in refused(*arguments, "--convention", "brats1999")
+    assert "learning_rate of 0 or more" in refused(*arguments, "--learning-rate", -1)
     assert "no patient p9" in refused(*arguments, "--validate", "p9")
     assert "label maps" in refused("train", "cmf", "--out", tmp_path / "none")
     assert "another network" in refused(*arguments, "--quiet", "--start", _other(tmp_path))

@@ -70,13 +70,6 @@ def test_transfer_takes_all_but_the_last_layer():
     assert torch.equal(net.branches[1].out.weight, before)
 
 
-@pytest.mark.parametrize("fusion", ["guided", "plain", "mean", "concatenation"])
-def test_before_any_training_the_answer_is_undecided(fusion):
-    net = network(fusion=fusion)
-    answer = net(brain(TWO), torch.ones(1, 2, dtype=torch.bool))
-    assert not any(logits.any() for logits in (answer.logits, *answer.auxiliary))
-
-
 @pytest.mark.parametrize("present", [p for p in itertools.product((False, True), repeat=4) if any(p)])
 def test_every_subset_runs_and_a_missing_pair_is_made_and_told(present):
     net = network(MODALITIES)

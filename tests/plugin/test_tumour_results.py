@@ -10,9 +10,7 @@ from tumour_bench import SPACING, Bench, affine, depth, truth
 
 from voxelsmith.core.regions import CONVENTIONS
 from voxelsmith.core.volume import LabelVolume
-from voxelsmith.io import read, read_labels
 from voxelsmith.plugin.layers import layer_to_volume, to_stored
-from voxelsmith.segment.tumour.names import match_folder
 
 VOXEL_ML = SPACING**3 / 1000
 
@@ -238,12 +236,6 @@ class TestHandingOver:
         bench.viewer.layers.remove("WT corrected")
         assert bench.dock.result.buttons["taking"].isHidden()
 
-    def test_the_train_dock_gets_image_labels_and_slices(self, bench, drawn, opened):
-        bench.dock.result.buttons["learning"].click()
-        marking = opened["Train"].controller.marking
-        assert [call.args for call in marking.choose.call_args_list] == [("image", "FLAIR"), ("labels", "drawn")]
-        marking.mark.assert_called_once_with("painted")
-
     def test_without_an_image_below_there_is_nothing_to_correct_on(self, bench, drawn, told):
         for name in ("T1 with contrast", "FLAIR"):
             bench.viewer.layers.remove(name)
@@ -278,22 +270,6 @@ class TestFiles:
         bench.settle()
         assert len(told) == 1
         assert "missing" in told[0]
-
-
-def test_a_corrected_patient_is_what_the_training_reads(bench, drawn, tmp_path):
-    bench.dock.result.case_saved.emit(str(tmp_path))
-    bench.settle()
-    assert "voxelsmith train cmf" in bench.status
-    found = match_folder(tmp_path / "drawn-1")
-    images = {modality: read(path) for modality, path in found.images.items()}
-    labels, brain = read_labels(found.labels), read_labels(found.mask)
-    assert list(images) == ["t1c", "flair"]
-    assert all(volume.same_grid(labels) for volume in (*images.values(), brain))
-    assert [np.count_nonzero(labels.array == code) for code in (1, 2, 4)] == [
-        np.count_nonzero(truth() == code) for code in (1, 2, 4)
-    ]
-    assert np.median(images["t1c"].array[labels.array == 4]) > 3
-    assert np.count_nonzero(brain.array) == np.count_nonzero(depth() >= 0)
 
 
 def test_regions_of_a_run_are_those_of_the_phantom(bench):

@@ -104,18 +104,6 @@ def test_the_weights_that_ship_find_the_tumour_of_the_phantom(make_napari_viewer
     assert layer.data.shape == truth.data.shape
 
 
-def test_the_train_dock_gets_the_painted_slices(viewer, qtbot, docked):
-    _, dock = docked
-    dock.preview_button.click()
-    qtbot.waitUntil(lambda: dock.results.layer is not None, timeout=60000)
-    dock.result.buttons["learning"].click()
-    _, train = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
-    assert train.data.combos["labels"].currentText() == "tumour preview"
-    (annotated,) = train.controller.marking.annotations
-    assert annotated.labels is dock.results.layer
-    assert len(annotated.slices) == np.count_nonzero(dock.results.layer.data.any(axis=(1, 2)))
-
-
 def test_a_window_that_closes_while_it_runs_gets_no_result(viewer, qtbot, docked, network, told):
     _, dock = docked
     network.gate.clear()

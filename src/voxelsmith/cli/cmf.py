@@ -55,6 +55,13 @@ def cmf(
     ] = None,
     synthetic: Annotated[float | None, typer.Option(help="Share of made-up tumours, 0 to 1.")] = None,
     side: Annotated[int | None, typer.Option(help="Voxels of a window along each axis, a multiple of 16.")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of windows from which sequences are taken away, 0 to 1 (second stage).")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the second stage.")] = None,
+    average: Annotated[
+        float | None, typer.Option(help="Decay of the averaged weights in the second stage, 0 for none.")
+    ] = None,
     fusion: Annotated[FusionKind, typer.Option(help="How the pairs are fused.")] = FusionKind.guided,
     transfer: Annotated[
         bool, typer.Option("--transfer/--no-transfer", help="Begin the branches with what the generators learned.")
@@ -79,11 +86,11 @@ def cmf(
 
     names = MODALITIES if sequences is Sequences.four else TWO
     architecture = Architecture(names, fusion=fusion.value)
-    given: dict[str, Any] = {"max_seconds": max_seconds, "workers": workers, "side": side, "synthetic": synthetic}
-    shared = {name: value for name, value in given.items() if value is not None}
+    shared = _given(max_seconds=max_seconds, workers=workers, side=side, synthetic=synthetic)
     shared |= {"architecture": architecture, "device": device.value, "seed": seed, "transfer": transfer}
-    first = trainer.transition_settings(**shared, **({} if transition_steps is None else {"steps": transition_steps}))
-    second = trainer.fusion_settings(**shared, **({} if steps is None else {"steps": steps}))
+    of_second = _given(steps=steps, dropout=dropout, learning_rate=learning_rate, average=average)
+    first = trainer.transition_settings(**shared, **_given(steps=transition_steps))
+    second = trainer.fusion_settings(**shared, **of_second)
     heads = () if maps is None else brain_maps(maps)
     found = (
         None
@@ -103,3 +110,8 @@ def cmf(
         save_network(architecture, export(out), weights, {"step": str(history.step), "steps": str(history.steps)})
     more = {"modalities": list(names), "notes": list(notes)}
     tell(out, weights, history, done.seconds, more, quiet=quiet, as_json=as_json)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

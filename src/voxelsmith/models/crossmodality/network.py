@@ -6,7 +6,7 @@ a generator and told to be synthetic.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +49,11 @@ class CrossModalityNet(nn.Module):
         self.architecture = a = architecture or Architecture()
         if a.fusion == "concatenation":
             self.single = Branch(len(a.modalities), len(REGIONS), *equal_size(a))
-            _silence(self.single)
             return
         self.generators = nn.ModuleList(Branch(a.pair, a.pair, a.widths, a.detail) for _ in range(2))
         self.branches = nn.ModuleList(Branch(a.pair, len(REGIONS), a.widths, a.detail) for _ in range(2))
         if a.fusion != "mean":
             self.fusion = FusionBranch(a.widths[0], a.detail, a.fusion == "guided")
-            _silence(self.fusion)
-        _silence(*self.branches)
 
     def forward(self, x: Tensor, available: Tensor) -> Answer:
         """Answer a volume or a window of it.
@@ -119,13 +116,6 @@ def brain_of(x: Tensor) -> Tensor:
 def probabilities(logits: Tensor) -> Tensor:
     """Probabilities of the nested regions, (B, 3, ...): none exceeds that of the region around it."""
     return logits.float().sigmoid().cummin(dim=1).values
-
-
-def _silence(*parts: Any) -> None:
-    """Let segmentation begin with logits of 0; random ones would drown what a generator's features already say."""
-    for part in parts:
-        for parameter in part.out.parameters():
-            nn.init.zeros_(parameter)
 
 
 def _halves(n: int) -> tuple[slice, slice]:

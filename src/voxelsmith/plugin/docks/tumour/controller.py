@@ -1,7 +1,7 @@
 """Controller of the Tumour dock: decides.
 
 Owns what is chosen, the looks at it before a run, how the sequences are shown together, and when a run may begin. The
-run itself is :mod:`run`; what is done with its regions is :mod:`results`.
+run itself is :mod:`run`; what is done with its regions is :mod:`results`; what is learned from them :mod:`learning`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from voxelsmith.plugin import notify
 from voxelsmith.plugin.camera import keep_upright
 from voxelsmith.plugin.docks.look_soon import LookSoon
 from voxelsmith.plugin.docks.tumour.choices import SlotChoices
+from voxelsmith.plugin.docks.tumour.learning import Learning
 from voxelsmith.plugin.docks.tumour.material import gather
-from voxelsmith.plugin.docks.tumour.models import about, training_command
+from voxelsmith.plugin.docks.tumour.models import about
 from voxelsmith.plugin.docks.tumour.patient import LABELS, Patient, patient
 from voxelsmith.plugin.docks.tumour.preflight import Preflight, preflight
 from voxelsmith.plugin.docks.tumour.run import Outcome, Runs, how
 from voxelsmith.plugin.docks.tumour.together import Together
-from voxelsmith.plugin.docks.tumour.training_case import training_case
 from voxelsmith.plugin.layers import layer_data
 from voxelsmith.plugin.runner import JobRunner
 
@@ -47,6 +47,7 @@ class TumourController:
         self.choices = SlotChoices(view.slots.set_choices, viewer)
         self.together = Together(viewer)
         self.runs = Runs(viewer, runner, self._finish, self._end)
+        self.learning = Learning(view, viewer, runner, self.choices, self.runs)
         self._known = Preflight()
         self._looked_how: tuple[str, str] | None = None
         self._look_soon = LookSoon(runner, self.look)
@@ -56,7 +57,6 @@ class TumourController:
         view.slots.window_moved.connect(self._set_windows)
         view.settings.changed.connect(self._on_settings)
         view.run_wanted.connect(self.run)
-        view.result.case_saved.connect(self.save_case)
         view.result.layer_chosen.connect(self._show_labels)
         for emitter in self._list_events():
             emitter.connect(self._on_list)
@@ -196,25 +196,6 @@ class TumourController:
             self.runs.start(self.choices.chosen, self._view.settings.settings, coarse=coarse)
             self._view.set_status("")
         self._show_runnable()
-
-    def save_case(self, parent: str) -> None:
-        """Write the sequences and the regions as a patient into a folder of patients."""
-        results = self._view.results
-        with notify.sentences():
-            labels, known, settings = results.labels_as_they_are(), results.known, self._view.settings.settings
-            material = gather(self.choices.chosen, self._viewer)
-            prepared = self.runs.prepared_for(self.choices.chosen, settings)
-            if labels is None or known is None:
-                return
-            command = training_command(settings.model, self.choices.images, Path(parent))
-            self._runner.start(
-                lambda: training_case(material, settings, prepared, labels, known.convention, Path(parent)),
-                title="Save training case",
-                on_result=lambda folder: self._view.set_status(
-                    f"Saved {folder}. When there are some patients, go on training with {command}"
-                ),
-                on_error=lambda error: self._view.set_status(str(error)),
-            )
 
     def _end(self, why: str) -> None:
         self._view.set_status(why)

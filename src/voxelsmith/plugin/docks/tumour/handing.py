@@ -1,8 +1,8 @@
 """Handing over: what goes from the dock to other docks and to files, and what comes back.
 
 Owns the correction of one region with prompts. The Prompt dock gets the region as a mask to start from and an empty
-layer to accept into; what was accepted there becomes the region, as one step that can be undone. Owns the way to the
-Train dock, and the writing of labels and report.
+layer to accept into; what was accepted there becomes the region, as one step that can be undone. Owns the writing of
+labels and report, too.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ class Handing:
         self._correction: _Correction | None = None
         part.prompts_wanted.connect(self.prompt)
         part.taking_wanted.connect(self.take)
-        part.learning_wanted.connect(self.learn)
         part.labels_saved.connect(self.save_labels)
         part.report_saved.connect(self.save_report)
 
@@ -135,20 +134,6 @@ class Handing:
                 "was made on."
             )
         return next((image for image in fitting if image.visible), fitting[0])
-
-    # -- training ----------------------------------------------------------------------------------------------
-
-    def learn(self) -> None:
-        """Open the Train dock with the image below and the slices of the layer."""
-        with notify.sentences():
-            layer = self._owner.layer
-            if layer is None:
-                raise InputError("Training learns from a layer with regions, but none is chosen; choose one.")
-            image = self._image_below(layer)
-            marking = open_dock(self._viewer, "Train").controller.marking
-            marking.choose("image", image.name)
-            marking.choose("labels", layer.name)
-            marking.mark("painted")
 
     # -- files -------------------------------------------------------------------------------------------------
 

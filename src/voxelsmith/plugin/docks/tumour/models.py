@@ -35,7 +35,7 @@ def about(model: str | Path, available: Collection[Modality]) -> str:
     """
     if isinstance(model, Path):
         return f"Your own weights: {model}."
-    name = _taken(model, available)
+    name = weights_behind(model, available)
     entry = next((entry for entry in entries() if entry.name == name), None)
     if entry is None:
         return f"This version ships no weights for that. {_TRAIN}"
@@ -45,13 +45,13 @@ def about(model: str | Path, available: Collection[Modality]) -> str:
 
 def training_command(model: str | Path, available: Collection[Modality], folder: Path) -> str:
     """The command that goes on training a model with the patients in a folder."""
-    start = model if isinstance(model, Path) else _taken(model, available)
+    start = weights_behind(model, available)
     sequences = " --sequences 2" if start == TWO else ""
     return f"voxelsmith train cmf {folder} --start {start}{sequences} --out RUN_DIR"
 
 
-def _taken(model: str, available: Collection[Modality]) -> str:
-    """The weights that a choice stands for."""
+def weights_behind(model: str | Path, available: Collection[Modality]) -> str | Path:
+    """The weights that a choice stands for with these sequences."""
     if model != AUTO:
         return model
     return TWO if set(available) <= {"t1c", "flair"} else FOUR

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QPushButton,
+    QSpinBox,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -56,8 +57,8 @@ class ResultPart(QWidget):
         A region that is to be corrected with prompts.
     taking_wanted : Signal()
         The corrected region is to be taken over.
-    learning_wanted : Signal()
-        A network is to learn from the layer.
+    learning_wanted : Signal(int)
+        The network is to learn from the layer, for so many minutes.
     labels_saved, report_saved : Signal(str)
         A path to save to.
     case_saved : Signal(str)
@@ -72,7 +73,7 @@ class ResultPart(QWidget):
     probability_toggled = Signal(str, bool)
     prompts_wanted = Signal(str)
     taking_wanted = Signal()
-    learning_wanted = Signal()
+    learning_wanted = Signal(int)
     labels_saved = Signal(str)
     report_saved = Signal(str)
     case_saved = Signal(str)
@@ -81,6 +82,7 @@ class ResultPart(QWidget):
         super().__init__()
         self.combos: dict[str, QComboBox] = {}
         self.buttons: dict[str, QPushButton] = {}
+        self._possible = self._learning = False
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 4)
         self.table = _table()
@@ -168,17 +170,25 @@ class ResultPart(QWidget):
         self._button("prompts", "Correct wit&h prompts", "Hand the region of the brush to the Prompt dock")
         self._button("taking", "", "Make the region what was accepted in the Prompt dock; undo works")
         self._button(
-            "learning", "Learn from m&y corrections", "Open the Train dock with the image below and this layer"
+            "learning",
+            "Learn from m&y corrections",
+            "Go on training the chosen network, in the background, with this patient and those learned from before",
         )
+        self.minutes = QSpinBox()
+        self.minutes.setRange(1, 240)
+        self.minutes.setValue(5)
+        self.minutes.setSuffix(" min")
+        self.minutes.setToolTip("How long to train")
         self._button(
             "case", "Save as training case…", "Write sequences and regions as a patient for voxelsmith train cmf"
         )
         self.buttons["prompts"].clicked.connect(lambda: self.prompts_wanted.emit(self.region))
         self.buttons["taking"].clicked.connect(lambda: self.taking_wanted.emit())
-        self.buttons["learning"].clicked.connect(lambda: self.learning_wanted.emit())
+        self.buttons["learning"].clicked.connect(lambda: self.learning_wanted.emit(self.minutes.value()))
         self.buttons["case"].clicked.connect(self._ask_folder)
         for row, name in enumerate(("prompts", "taking", "learning", "case")):
             grid.addWidget(self.buttons[name], row, 0)
+        grid.addWidget(self.minutes, 2, 1)
         return part
 
     def _saving(self) -> QWidget:
@@ -286,6 +296,16 @@ class ResultPart(QWidget):
         """Say whether there is a layer to work on."""
         for widget in (*self.brush_buttons.values(), self.eraser, *self.buttons.values(), self.combos["convention"]):
             widget.setEnabled(possible)
+        self._possible = possible
+        self._enable_learning()
+
+    def set_learning(self, learning: bool) -> None:
+        """While it learns, it cannot begin to."""
+        self._learning = learning
+        self._enable_learning()
+
+    def _enable_learning(self) -> None:
+        self.buttons["learning"].setEnabled(self._possible and not self._learning)
 
     def set_taking(self, region: str) -> None:
         """Offer to take a corrected region over; nothing hides the offer."""

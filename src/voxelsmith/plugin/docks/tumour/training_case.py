@@ -1,7 +1,8 @@
 """Training case: a corrected patient as a folder that ``voxelsmith train cmf`` learns from.
 
 Owns what is written: the prepared sequences on the working grid, so that all lie on one, the regions resampled onto it
-by nearest neighbour, and the brain. Nothing is registered again where a run has left its preparation.
+by nearest neighbour, and the brain. Nothing is registered again where a run has left its preparation. A patient has one
+folder, known by the voxels of the first sequence; what is saved later takes the place of what was saved before.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.regions import Convention
 from voxelsmith.core.resample import resample_to
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.plugin.docks.train.runs import fresh_folder
 from voxelsmith.plugin.docks.tumour.material import Material, load
 from voxelsmith.segment.tumour.request import TumourSettings
 
 if TYPE_CHECKING:
     from voxelsmith.segment.tumour.engine import PreparedCase
+
+_ENDING = ".nii.gz"
 
 
 def training_case(
@@ -30,6 +32,7 @@ def training_case(
     labels: LabelVolume,
     convention: Convention,
     parent: Path,
+    written_as: Convention | None = None,
 ) -> Job[Path]:
     """Job that writes one patient into a folder of patients; returns the patient's folder.
 
@@ -38,9 +41,11 @@ def training_case(
     material, settings, prepared
         As for :func:`~voxelsmith.plugin.docks.tumour.jobs.segmentation`.
     labels, convention
-        The regions, and what their labels mean; they are written in the same convention.
+        The regions, and what their labels mean.
     parent
         The folder of patients.
+    written_as
+        What the labels that are written mean; None for the same.
 
     Raises
     ------
@@ -56,17 +61,20 @@ def training_case(
         prepared = yield from prepare(loaded.request(settings))
     case = yield from at_spacing(prepared, settings.spacing)
     laid = resample_to(labels, case.brain.affine, case.brain.grid, order=0)
-    seg = LabelVolume(convention.labels(convention.depth(laid.array)), laid.affine)
+    seg = LabelVolume((written_as or convention).labels(convention.depth(laid.array)), laid.affine)
     files: dict[str, Volume] = {"seg": seg, "brain_mask": case.brain}
     files.update(case.images.items())
-    folder = fresh_folder(parent, labels.name)
+    request = prepared.request
+    folder = parent / f"patient-{request.images[request.reference].fingerprint()[:8]}"
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.glob(f"*{_ENDING}"):
+            earlier.unlink()
     except OSError as error:
         raise ResourceError(
             f"The patient's folder {folder} cannot be made ({error.strerror}); choose another folder."
         ) from error
     for done, (name, volume) in enumerate(files.items()):
-        yield Progress(done, len(files), f"{name}.nii.gz")
-        io.write(volume, folder / f"{name}.nii.gz")
+        yield Progress(done, len(files), f"{name}{_ENDING}")
+        io.write(volume, folder / f"{name}{_ENDING}")
     return folder
