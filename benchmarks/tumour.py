@@ -3,21 +3,26 @@
     python benchmarks/tumour.py transition [--weights cmf-2]
     python benchmarks/tumour.py fusion [--weights cmf-2] [--networks NAME=FILE_OR_RUN ...]
     python benchmarks/tumour.py subsets [--weights cmf-4]
+    python benchmarks/tumour.py corrections [--weights cmf-2] [--minutes 5]
 
-``transition`` prints the mean absolute error in the brain of generated sequences, beside copying the other sequence and
-a regression by its intensity (the median for each of 100 intensities, over the patients of the training). ``fusion``
-prints Dice of WT, TC and ET, beside a bare threshold of the FLAIR as it was published; networks of one NAME are seeds,
-of which mean and spread (standard deviation) are told. ``subsets`` prints Dice for each subset of four sequences. The
-patients are glioma_2mod's pat0003 and pat0004 (expert labels), and that of glioma_4mod (silver labels: the fusion of
-five other models).
+``transition`` prints the mean absolute error in the brain of generated sequences, beside copying the other sequence
+and a regression by its intensity (the median for each of 100 intensities, over the patients of the training).
+``fusion`` prints Dice of WT, TC and ET, beside a bare threshold of the FLAIR as it was published; networks of one
+NAME are seeds, of which mean and spread (standard deviation) are told. ``subsets`` prints Dice for each subset of
+four sequences. ``corrections`` prints Dice before and after a network has learned from one patient, as the Tumour
+dock does it, on that patient and on the other. The patients are glioma_2mod's pat0003 and pat0004 (expert labels),
+and that of glioma_4mod (silver labels: the fusion of five other models).
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,7 +34,7 @@ from cases import data_folder
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.regions import REGIONS, convention, depth_of, region_masks
-from voxelsmith.io import read, read_labels
+from voxelsmith.io import read, read_labels, write
 from voxelsmith.models.crossmodality import (
     MODALITIES,
     TWO,
@@ -45,6 +50,7 @@ from voxelsmith.segment.tumour.engine import run
 from voxelsmith.segment.tumour.request import TumourRequest, TumourSettings
 from voxelsmith.segment.tumour.sliding import slide
 from voxelsmith.train.crossmodality_data import Case
+from voxelsmith.train.tumour_corrections import WRITTEN_AS, learn
 from voxelsmith.train.tumour_folder import CaseFiles, tumour_folder
 
 JUDGES = ("pat0003", "pat0004")
@@ -192,6 +198,33 @@ def subsets(weights: str) -> None:
             )
 
 
+def corrections(weights: str, minutes: float) -> None:
+    """Print Dice before and after a network has learned from a patient."""
+    _, judges = patients()
+    print("| learned from | judged by | WT | TC | ET | WT after | TC after | ET after |", "|---" * 8 + "|", sep="\n")
+    before = {case.name: scores(case, answered(load_network(weights), case)) for case in judges}
+    for source in judges:
+        with TemporaryDirectory() as folder:
+            place = Path(folder)
+            _put(source.name, place / "patients" / source.name)
+            learned = run_job(learn(place / "patients", weights, place / "run", 60 * minutes))
+            network = load_network(learned.folder)
+        for case in judges:
+            after = scores(case, answered(network, case))
+            print(f"| {source.name} | {case.name} | {_cells(before[case.name])} | {_cells(after)} |", flush=True)
+
+
+def _put(name: str, target: Path) -> None:
+    """A patient as the dock leaves one to learn from."""
+    source = data_folder() / "glioma_2mod" / name
+    target.mkdir(parents=True)
+    for file in (*TWO, "brain_mask"):
+        shutil.copy(source / f"{file}.nii.gz", target)
+    labels = read_labels(source / "labels.nii.gz")
+    depth = convention("brats2013").depth(np.asarray(labels.array))
+    write(labels.labels(convention(WRITTEN_AS).labels(depth)), target / "seg.nii.gz")
+
+
 def _cells(values: Sequence[float] | Array) -> str:
     return " | ".join(f"{value:.3f}" for value in values)
 
@@ -199,14 +232,17 @@ def _cells(values: Sequence[float] | Array) -> str:
 def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["transition", "fusion", "subsets"])
-    parser.add_argument("--weights", help="name, file or run folder (default: cmf-2, and cmf-4 for subsets)")
+    parser.add_argument("table", choices=["transition", "fusion", "subsets", "corrections"])
+    parser.add_argument("--weights", help="name, file or run folder (default: cmf-2; cmf-4 for subsets)")
     parser.add_argument("--networks", nargs="*", default=[], help="more networks for the table fusion, as NAME=PATH")
+    parser.add_argument("--minutes", type=float, default=5, help="how long corrections are learned from")
     arguments = parser.parse_args()
     if arguments.table == "transition":
         transition(arguments.weights or "cmf-2")
     elif arguments.table == "fusion":
         fusion(arguments.weights or "cmf-2", arguments.networks)
+    elif arguments.table == "corrections":
+        corrections(arguments.weights or "cmf-2", arguments.minutes)
     else:
         subsets(arguments.weights or "cmf-4")
 
