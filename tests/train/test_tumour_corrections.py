@@ -14,6 +14,7 @@ from voxelsmith.io import write
 from voxelsmith.models.crossmodality import CrossModalityNet
 from voxelsmith.segment.crossmodality import load_network, save_network
 from voxelsmith.train import crossmodality, tumour_corrections
+from voxelsmith.train.checkpoint import export
 from voxelsmith.train.tumour_corrections import WRITTEN_AS, learn
 
 
@@ -60,6 +61,10 @@ def test_a_network_learns_from_a_patient_and_says_so(tmp_path, start):
     assert learned.after["WT"] > learned.before["WT"] + 0.1
     assert learned.better
     network = load_network(learned.folder)
+    name = "branches.0.out.weight"
+    begun, trained = load_network(start).state_dict()[name], export(learned.folder)[name]
+    assert (begun - trained).abs().max() > 1e-2
+    torch.testing.assert_close(network.state_dict()[name], (begun + trained) / 2, rtol=0, atol=1e-3)
     x = torch.from_numpy(patient(1).x[None, :, :32, :40, :32])
     assert x.shape[2:] <= GRID
     with torch.no_grad():
