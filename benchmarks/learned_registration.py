@@ -25,7 +25,7 @@ from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.register.pipeline import register
-from voxelsmith.register.presets import levels, preset
+from voxelsmith.register.presets import preset
 from voxelsmith.register.request import AffineSettings, RegistrationRequest, RegistrationSettings
 from voxelsmith.train.anatomy import FREESURFER, compacted, renumbered
 from voxelsmith.train.appearance import render
@@ -103,14 +103,14 @@ def methods(fixed: Volume, weights: Path) -> dict[str, RegistrationSettings]:
     """The settings that are compared, all but for the affine part."""
     fast = replace(preset("fast", fixed), device="cpu")
     deformable = fast.deformable
-    whole = replace(deformable, shrinks=levels(fixed), iterations=60, fine_iterations=20)
+    whole = preset("same-modality", fixed).deformable
     longer = replace(deformable, iterations=3 * deformable.iterations, tolerance=deformable.tolerance / 3)
     return {
         "affine": replace(fast, deformable=None),
         "fast": fast,
         "fast, three times the steps": replace(fast, deformable=longer),
-        "fast, to full resolution": replace(fast, deformable=whole),
-        "the same in ten steps a level": replace(fast, deformable=replace(whole, iterations=10, fine_iterations=10)),
+        "same-modality": replace(fast, deformable=whole),
+        "same-modality, ten steps a level": replace(fast, deformable=replace(whole, iterations=10, fine_iterations=10)),
         "learned start, then fast": replace(fast, weights=weights),
         "learned start alone": replace(fast, weights=weights, deformable=replace(deformable, iterations=0)),
     }

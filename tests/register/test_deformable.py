@@ -251,6 +251,19 @@ def test_full_resolution_takes_fewer_steps():
     assert len(found.history) == 2
 
 
+@pytest.mark.parametrize(("shrinks", "differs"), [((4, 2, 1), True), ((2, 1), False), ((8, 4, 2), False)])
+def test_detail_is_smoothed_as_asked_at_full_resolution_after_two_levels(shrinks, differs):
+    problem, _ = known()
+    sharp, soft = (
+        solve(problem, shrinks=shrinks, iterations=4, tolerance=0, detail_field_sigma=sigma).displacement
+        for sigma in (0.0, 2.0)
+    )
+    assert np.array_equal(sharp, soft) != differs
+    if differs:
+        rough = [np.square(np.diff(u, axis=1)).mean() for u in (sharp, soft)]
+        assert rough[0] > rough[1]
+
+
 def test_a_level_keeps_its_best_displacement():
     """Smoothing that is too strong undoes what the first steps found; the last steps are not what is kept."""
     problem, truth = known(size=(3.0, 3.0, 3.0))

@@ -6,7 +6,12 @@ import torch
 from registration_images import textured
 
 from voxelsmith.core.progress import run_job
-from voxelsmith.register.criterion import local_correlation, remapped_correlation
+from voxelsmith.register.criterion import (
+    correlation_of_remapped_fixed,
+    correlation_of_remapped_moving,
+    criteria,
+    local_correlation,
+)
 from voxelsmith.register.deformable import DeformableSettings, deform
 from voxelsmith.register.problem import Problem
 from voxelsmith.register.remapping import remapping
@@ -55,38 +60,55 @@ def test_nothing_to_see_is_no_error():
     found = remapping(flat, flat)
     assert np.isfinite(found.explained)
     torch.testing.assert_close(found(flat)[0], flat)
-    assert torch.isfinite(remapped_correlation(flat, flat, None).by_moving).all()
+    for compare in criteria("remapped", 5):
+        match = compare(flat, flat, None, True)
+        assert torch.isfinite(match.by_moving).all()
+        assert torch.isfinite(match.by_fixed).all()
     empty = remapping(flat, flat, torch.zeros_like(flat))
     assert torch.isfinite(empty.knots).all()
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_images_are_compared_after_the_better_remapping(swapped):
+def test_images_are_alike_when_the_right_one_has_been_remapped(swapped):
     moving = image()
     pair = (folded(moving), moving) if swapped else (moving, folded(moving))
-    match = remapped_correlation(*pair, None, True)
+    wrong, right = (correlation_of_remapped_moving, correlation_of_remapped_fixed)[:: 1 if swapped else -1]
+    match = right(*pair, None, True)
     assert match.loss < -0.95
     assert local_correlation(*pair, None).loss > match.loss + 0.1
+    assert wrong(*pair, None, True).loss > match.loss + 0.1
     assert match.by_moving.shape == match.by_fixed.shape == moving.shape
 
 
 def test_derivatives_take_the_remapping_as_given():
     moving, fixed = image(), 0.7 * folded(image()) + 0.3 * image(seed=2)
-    match = remapped_correlation(moving, fixed, None, True)
-    given = remapping(moving, fixed)
-    assert given.explained > remapping(fixed, moving).explained
+    forth, back = remapping(moving, fixed), remapping(fixed, moving)
     step = 1e-7 * torch.randn(moving.shape, generator=torch.Generator().manual_seed(0), dtype=moving.dtype)
-    change = local_correlation(given(moving + step)[0], fixed, None).loss - match.loss
+
+    match = correlation_of_remapped_moving(moving, fixed, None, True)
+    change = local_correlation(forth(moving + step)[0], fixed, None).loss - match.loss
     assert change == pytest.approx(float((match.by_moving * step).sum()), rel=1e-2)
 
+    match = correlation_of_remapped_fixed(moving, fixed, None, True)
+    change = local_correlation(moving, back(fixed + step)[0], None).loss - match.loss
+    assert change == pytest.approx(float((match.by_fixed * step).sum()), rel=1e-2)
 
-def test_a_folded_image_is_registered():
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_folded_image_is_registered(swapped):
     grid = (28, 30, 26)
     moving = textured(*grid, seed=3)[0, 0].numpy().astype(np.float32)
     moving = (moving - moving.min()) / (moving.max() - moving.min())
-    fixed = folded(np.roll(moving, 1, axis=1)).astype(np.float32)
-    problem = Problem(fixed, moving, (1.0, 1.0, 1.0))
+    fixed = np.roll(moving, 1, axis=1).astype(np.float32)
+    pair = (fixed, folded(moving)) if swapped else (folded(fixed), moving)
+    problem = Problem(*pair, (1.0, 1.0, 1.0))
     inner = (slice(6, -6),) * 3
-    found = run_job(deform(problem, DeformableSettings(similarity="remapped"))).displacement
+    reports = []
+    result = run_job(deform(problem, DeformableSettings(similarity="remapped")), reports.append)
+    found = result.displacement
     assert np.abs(found[1][inner] + 1).mean() < 0.25
     assert np.abs(found[[0, 2]][(slice(None), *inner)]).mean() < 0.25
+    # Both ways are tried on the first level, and the steps of the better one are told.
+    assert [r.done for r in reports] == sorted(r.done for r in reports)
+    numbers = [step.number for step in result.history if step.shrink == result.history[0].shrink]
+    assert numbers == list(range(1, len(numbers) + 1))

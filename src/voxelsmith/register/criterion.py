@@ -49,8 +49,15 @@ def features(image: Tensor, similarity: SimilarityName) -> Tensor:
     return mind_ssc(image) if similarity == "mind" else image
 
 
-def criterion(similarity: SimilarityName, window: int) -> Criterion:
-    """The criterion for :func:`features`; windows of "lncc" have an odd number of voxels along their edge.
+def criteria(similarity: SimilarityName, window: int) -> tuple[Criterion, ...]:
+    """The criteria for :func:`features`: more than one if it has to be tried which of them fits the images.
+
+    Parameters
+    ----------
+    similarity
+        Which one; of "remapped" either image may be the one that is remapped.
+    window
+        Edge of the windows of "lncc" and "remapped" in voxels, odd.
 
     Raises
     ------
@@ -58,13 +65,15 @@ def criterion(similarity: SimilarityName, window: int) -> Criterion:
         When no similarity has that name.
     """
     if similarity == "lncc":
-        return partial(local_correlation, window=window)
+        return (partial(local_correlation, window=window),)
     if similarity in ("mse", "mind"):
-        return mean_square
+        return (mean_square,)
     if similarity == "mi":
-        return information
+        return (information,)
     if similarity == "remapped":
-        return partial(remapped_correlation, window=window)
+        return partial(correlation_of_remapped_moving, window=window), partial(
+            correlation_of_remapped_fixed, window=window
+        )
     raise InputError(f"A similarity is one of lncc, mi, mind, mse and remapped, got {similarity!r}.")
 
 
@@ -123,19 +132,26 @@ def local_correlation(
     return Match(loss, derivative(a, mean_a, b, mean_b, spread_b), by_fixed)
 
 
-def remapped_correlation(
+def correlation_of_remapped_moving(
     moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False, *, window: int = 5
 ) -> Match:
-    """Minus the squared correlation in windows of two images after one of them has been remapped to the other.
+    """Minus the squared correlation in windows, after the moving image has been remapped to the fixed one.
 
-    Remapped is the image that tells more of the other; intensities are in 0..1. Derivatives take that as given.
+    Intensities are in 0..1. Derivatives take the remapping as given.
     """
-    forth, back = remapping(moving, fixed, weight), remapping(fixed, moving, weight)
-    if forth.explained >= back.explained:
-        seen, slope = forth(moving)
-        match = local_correlation(seen, fixed, weight, both, window=window)
-        return replace(match, by_moving=match.by_moving.mul_(slope))
-    seen, slope = back(fixed)
+    seen, slope = remapping(moving, fixed, weight)(moving)
+    match = local_correlation(seen, fixed, weight, both, window=window)
+    return replace(match, by_moving=match.by_moving.mul_(slope))
+
+
+def correlation_of_remapped_fixed(
+    moving: Tensor, fixed: Tensor, weight: Tensor | None, both: bool = False, *, window: int = 5
+) -> Match:
+    """Minus the squared correlation in windows, after the fixed image has been remapped to the moving one.
+
+    Intensities are in 0..1. Derivatives take the remapping as given.
+    """
+    seen, slope = remapping(fixed, moving, weight)(fixed)
     match = local_correlation(moving, seen, weight, both, window=window)
     return match if match.by_fixed is None else replace(match, by_fixed=match.by_fixed.mul_(slope))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +21,18 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.models.warp import compose
 from voxelsmith.register.convex import convex_start
-from voxelsmith.register.criterion import SimilarityName, criterion
+from voxelsmith.register.criterion import SimilarityName, criteria
 from voxelsmith.register.greedy import Descent, StepSettings, invert
 from voxelsmith.register.problem import Deformation, Float, Iteration, Problem
-from voxelsmith.register.pyramid import carried, default_shrinks, level_grid, pyramid
+from voxelsmith.register.pyramid import Level, carried, default_shrinks, level_grid, pyramid
 
 # A level ends when that many steps brought no more than the tolerance.
 _PATIENCE = 5
 # A level that brings less than this share of what it began with is undone.
 _LEAST_GAIN = 1e-4
+# Full resolution after so many levels adds detail only.
+_BEFORE_DETAIL = 2
+_SMOOTHING = "gradient_sigma", "field_sigma", "detail_gradient_sigma", "detail_field_sigma"
 # Empty space kept around what is registered, in voxels.
 _MARGIN = 8
 
@@ -56,6 +59,9 @@ class DeformableSettings:
         The longest step in voxels, and how much shorter steps are where the images ask for little.
     gradient_sigma, field_sigma
         Gaussian smoothing of each step and of the whole displacement, in voxels of the level: larger is smoother.
+    detail_gradient_sigma, detail_field_sigma
+        The same on the level of full resolution if two levels or more came before: they have found how everything
+        moves, and detail is left.
     symmetric
         Let both images move half-way, and give the inverse too; twice the time.
     label_weight, landmark_weight
@@ -70,22 +76,24 @@ class DeformableSettings:
     """
 
     similarity: SimilarityName = "lncc"
-    window: int = 5
+    window: int = 7
     shrinks: tuple[int, ...] = ()
     iterations: int = 60
     fine_iterations: int = 20
-    tolerance: float = 0.05
-    step: float = 0.5
+    tolerance: float = 0.02
+    step: float = 0.6
     ease: float = 1.0
     gradient_sigma: float = 1.5
-    field_sigma: float = 0.6
+    field_sigma: float = 0.65
+    detail_gradient_sigma: float = 0.7
+    detail_field_sigma: float = 0.58
     symmetric: bool = False
     label_weight: float = 1.0
     landmark_weight: float = 0.5
     convex: bool = False
 
     def __post_init__(self) -> None:
-        criterion(self.similarity, self.window)
+        criteria(self.similarity, self.window)
         if any(shrink < 1 for shrink in self.shrinks) or any(a <= b for a, b in itertools.pairwise(self.shrinks)):
             raise InputError(f"Levels go from coarse to fine, down to 1 at most, such as 8, 4, 2; got {self.shrinks}.")
         if self.window < 3 or self.window % 2 == 0:
@@ -93,7 +101,7 @@ class DeformableSettings:
         if min(self.iterations, self.fine_iterations) < 0 or not 0 < self.step <= 1:
             steps = f"{self.iterations} and {self.fine_iterations} of {self.step:g} voxel"
             raise InputError(f"A level has 0 or more steps of up to 1 voxel, got {steps}.")
-        for name in ("tolerance", "ease", "gradient_sigma", "field_sigma", "label_weight", "landmark_weight"):
+        for name in ("tolerance", "ease", *_SMOOTHING, "label_weight", "landmark_weight"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InputError(f"The {name.replace('_', ' ')} is 0 or more, got {getattr(self, name)}.")
 
@@ -126,7 +134,6 @@ def deform(
     inner = _cropped(problem, box)
     shrinks = s.shrinks or default_shrinks(level_grid(inner.grid, inner.spacing, 1), s.similarity)
     levels = pyramid(inner, shrinks, s.similarity, torch.device(device), labels=s.label_weight > 0)
-    steps = StepSettings(s.step, s.ease, s.gradient_sigma, s.field_sigma, s.label_weight, s.landmark_weight)
     history: list[Iteration] = []
     budgets = [min(s.iterations, s.fine_iterations) if level.shrink == 1 else s.iterations for level in levels]
     work = list(itertools.accumulate((n * math.prod(level.grid) for n, level in zip(budgets, levels, strict=True))))
@@ -135,22 +142,22 @@ def deform(
         yield Progress(0, work[-1], "Looking for large motion")
         moving_field = convex_start(inner, levels[0].grid, torch.device(device), moving_field)
     fixed_field = torch.zeros_like(moving_field) if s.symmetric else None
-    for level, budget, end in zip(levels, budgets, work, strict=True):
+    candidates = criteria(s.similarity, s.window)
+    for number, (level, budget, end) in enumerate(zip(levels, budgets, work, strict=True)):
         moving_field = carried(moving_field, level.grid)
         fixed_field = None if fixed_field is None else carried(fixed_field, level.grid)
-        descent = Descent(level, criterion(s.similarity, s.window), steps, moving_field, fixed_field)
-        seen: list[float] = []
-        while len(seen) < budget and not _settled(seen, s.tolerance):
-            similarity = descent.advance()
-            seen.append(descent.merit)
-            history.append(Iteration(level.shrink, len(seen), similarity))
-            done = end - (budget - len(seen)) * math.prod(level.grid)
-            yield Progress(done, work[-1], f"Deforming at 1/{level.shrink} resolution")
-        descent.keep_best()
-        if seen and max(seen) - seen[0] < _LEAST_GAIN * abs(seen[0]):
-            # Where images match already, steps only follow noise.
-            descent.moving_field, descent.fixed_field = moving_field, fixed_field
-        moving_field, fixed_field = descent.moving_field, descent.fixed_field
+        steps = _step_settings(s, detail=level.shrink == 1 and number >= _BEFORE_DETAIL)
+        begin, share = end - budget * math.prod(level.grid), budget * math.prod(level.grid) // len(candidates)
+        found = []
+        for trial, candidate in enumerate(candidates):
+            descent = Descent(level, candidate, steps, moving_field, fixed_field)
+            found.append(
+                (yield from _descended(descent, level, budget, s.tolerance, begin + trial * share, share, work[-1]))
+            )
+        best = max(found, key=lambda one: one.merit)
+        candidates = (candidates[found.index(best)],)
+        moving_field, fixed_field = best.moving_field, best.fixed_field
+        history += best.history
         forth = moving_field if fixed_field is None else compose(moving_field, invert(fixed_field))
         partial = Deformation(_on_grid(forth, inner, box, problem), tuple(history))
         yield Progress(end, work[-1], f"Finished 1/{level.shrink} resolution", partial)
@@ -158,6 +165,42 @@ def deform(
         return partial
     back = compose(fixed_field, invert(moving_field))
     return dataclasses.replace(partial, inverse=_on_grid(back, inner, box, problem))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a level ended with: how good it is, its fields and its steps."""
+
+    merit: float
+    moving_field: Tensor
+    fixed_field: Tensor | None
+    history: list[Iteration]
+
+
+def _descended(
+    descent: Descent, level: Level, budget: int, tolerance: float, begin: int, share: int, total: int
+) -> Generator[Progress, None, _Found]:
+    """Take steps until they bring nothing more; of the work, they are a share that begins somewhere."""
+    begun = descent.moving_field, descent.fixed_field
+    history: list[Iteration] = []
+    seen: list[float] = []
+    while len(seen) < budget and not _settled(seen, tolerance):
+        similarity = descent.advance()
+        seen.append(descent.merit)
+        history.append(Iteration(level.shrink, len(seen), similarity))
+        yield Progress(begin + share * len(seen) // budget, total, f"Deforming at 1/{level.shrink} resolution")
+    descent.keep_best()
+    fields = descent.moving_field, descent.fixed_field
+    if seen and max(seen) - seen[0] < _LEAST_GAIN * abs(seen[0]):
+        # Where images match already, steps only follow noise.
+        fields = begun
+    return _Found(max(seen, default=-math.inf), *fields, history)
+
+
+def _step_settings(settings: DeformableSettings, *, detail: bool) -> StepSettings:
+    s = settings
+    gradient, field = (s.detail_gradient_sigma, s.detail_field_sigma) if detail else (s.gradient_sigma, s.field_sigma)
+    return StepSettings(s.step, s.ease, gradient, field, s.label_weight, s.landmark_weight)
 
 
 def _settled(seen: Sequence[float], tolerance: float) -> bool:

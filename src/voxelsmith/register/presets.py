@@ -20,8 +20,17 @@ if TYPE_CHECKING:
 
 # Voxels.
 _LARGE = 2**20
-# On each level of a fast preview.
-_FAST_STEPS = 10
+# On each level of a fast preview that goes to full resolution, and of one that stops before.
+_FAST_STEPS, _COARSE_STEPS = 10, 15
+# Across contrasts what draws places is noisier: as smooth at full resolution as before it, and levels end sooner.
+_ACROSS = {
+    "window": 5,
+    "tolerance": 0.05,
+    "step": 0.5,
+    "field_sigma": 0.6,
+    "detail_gradient_sigma": 1.5,
+    "detail_field_sigma": 0.6,
+}
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,11 @@ def _same_modality(fixed: Volume) -> RegistrationSettings:
 
 
 def _cross_modality(fixed: Volume) -> RegistrationSettings:
-    return _settings("mi", similarity="mind")
+    return _settings("mi", similarity="mind", **_ACROSS)
 
 
 def _other_contrast(fixed: Volume) -> RegistrationSettings:
-    return _settings("mi", similarity="remapped")
+    return _settings("mind", similarity="remapped", **_ACROSS)
 
 
 def _large_motion(fixed: Volume) -> RegistrationSettings:
@@ -59,9 +68,18 @@ def _large_motion(fixed: Volume) -> RegistrationSettings:
 
 def _fast(fixed: Volume) -> RegistrationSettings:
     shrinks = levels(fixed)
-    if math.prod(fixed.grid) > _LARGE:
-        shrinks = tuple(shrink for shrink in shrinks if shrink > 1)
-    return _settings("ncc", shrinks=shrinks, iterations=_FAST_STEPS, fine_iterations=_FAST_STEPS)
+    if math.prod(fixed.grid) <= _LARGE:
+        return _settings("ncc", shrinks=shrinks, iterations=_FAST_STEPS, fine_iterations=_FAST_STEPS)
+    # Voxels twice as large: fewer of them make a window, and are smoothed over.
+    return _settings(
+        "ncc",
+        shrinks=tuple(shrink for shrink in shrinks if shrink > 1),
+        iterations=_COARSE_STEPS,
+        window=5,
+        step=0.8,
+        gradient_sigma=1.0,
+        field_sigma=0.4,
+    )
 
 
 def _settings(affine: AffineSimilarity, **deformable: Any) -> RegistrationSettings:
