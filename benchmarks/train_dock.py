@@ -5,9 +5,10 @@
 Five slices of the 256 x 256 x 128 volume of ``memory.py`` count as annotated, and the button of the Train dock is
 pressed. "First preview" is the time until a frame was swapped that shows an answer of the network. "Stall" is the
 longest gap between the ticks of a 5 ms timer, while the training starts and while it runs, with another slice shown
-every two seconds; the same without a training is napari's own. Steps per second are compared with those of the same
-training in a process without window, messages or previews, with threads that soon sleep while they wait for one
-another, as in the dock, and with threads that spin. Run it on an idle machine.
+every two seconds and with the window left alone; the same without a training is napari's own. Steps per second are
+compared with those of the same training in a process without window, messages or previews, with threads that soon sleep
+while they wait for one another, as in the dock, and with threads that spin. Run it on an idle machine. The processor
+seconds of a step, of the window and of the training apart, mean something on a busy one too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from window import Watch
 PAINTED = (44, 54, 64, 74, 84)
 BROWSED = range(40, 90)
 BROWSE_S = 2.0
+SPELLS = {"left alone": False, "another slice every two seconds": True}
 WARM = 10
 """Steps before steps are counted."""
 PATIENCE_S = 300.0
@@ -70,6 +72,42 @@ def bare_in_a_process(request: TrainingRequest, seconds: float, looks: str | Non
         os.environ[SPIN] = looks
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(bare, request, seconds).result()
+
+
+@dataclass(frozen=True)
+class Spell:
+    """What happened in some seconds.
+
+    Parameters
+    ----------
+    seconds
+        How long it was.
+    steps
+        Of the training.
+    window
+        Processor seconds of the window in a second.
+    cost
+        Processor seconds of the training for a step.
+    frames
+        Of the canvas in a second.
+    stall
+        The longest one, in seconds.
+    """
+
+    seconds: float
+    steps: int
+    window: float
+    cost: float
+    frames: float
+    stall: float
+
+    def words(self, name: str) -> str:
+        """A line for people."""
+        training = f", {self.steps / self.seconds:.2f} steps/s, {self.cost:.3f} processor seconds each"
+        return (
+            f"{name}: longest stall {1000 * self.stall:.0f} ms, the window took {self.window:.0%} of a core and drew "
+            f"{self.frames:.1f} frames/s{training if self.steps else ''}"
+        )
 
 
 class Bench:
@@ -113,16 +151,25 @@ class Bench:
                 raise TimeoutError(f"The training did not get as far in {PATIENCE_S:.0f} s; run it on an idle machine.")
             self.watch.rest(0.05)
 
-    def browse(self, seconds: float) -> float:
-        """Show slice after slice for a while; the longest stall."""
+    def spend(self, seconds: float, *, browsing: bool) -> Spell:
+        """Show slice after slice for a while, or leave the window alone."""
         self.watch.ticks.clear()
-        until = time.perf_counter() + seconds
-        for index in BROWSED:
-            if time.perf_counter() >= until:
-                break
-            self.look_at(index)
-            self.watch.rest(min(BROWSE_S, max(0.05, until - time.perf_counter())))
-        return float(np.diff(self.watch.ticks).max())
+        self.watch.frames.clear()
+        self.steps.clear()
+        here, there = time.process_time(), _spent_by_children()
+        began = time.perf_counter()
+        until, shown = began + seconds, 0
+        while (left := until - time.perf_counter()) > 0:
+            if browsing:
+                self.look_at(BROWSED[shown % len(BROWSED)])
+                shown += 1
+            self.watch.rest(min(BROWSE_S, max(0.05, left)))
+        passed = time.perf_counter() - began
+        here, there = time.process_time() - here, _spent_by_children() - there
+        done = self.steps[-1][1] - self.steps[0][1] if self.steps else 0
+        return Spell(
+            passed, done, here / passed, there / max(1, done), len(self.watch.frames) / passed, _longest(self.watch)
+        )
 
     def start(self) -> tuple[float, float]:
         """Press Train; seconds until the first preview was painted, and the longest stall until then."""
@@ -133,7 +180,20 @@ class Bench:
         self.dock.training.train_button.click()
         self.wait(lambda: bool(self.answers) and bool(self.watch.frames) and self.watch.frames[-1] > self.answers[0])
         painted = next(frame for frame in self.watch.frames if frame > self.answers[0])
-        return painted - began, float(np.diff(self.watch.ticks).max())
+        return painted - began, _longest(self.watch)
+
+
+def _longest(watch: Watch) -> float:
+    return float(np.diff(watch.ticks).max())
+
+
+def _spent_by_children() -> float:
+    """Processor seconds of the processes that this one has started and that live (Linux)."""
+    ticks = 0
+    for child in multiprocessing.active_children():
+        fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -146,35 +206,29 @@ def main() -> None:
         os.environ[HOME] = folder
         print(f"Load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
         bench = Bench(volume)
-        idle = bench.browse(min(seconds, 20))
+        for name, browsing in SPELLS.items():
+            print(bench.spend(min(seconds, 20), browsing=browsing).words(f"Without a training, {name}"), flush=True)
         first, starting = bench.start()
+        print(
+            f"First preview: {first:.1f} s after Train was pressed; longest stall until then {1000 * starting:.0f} ms"
+        )
         bench.wait(lambda: bool(bench.steps) and bench.steps[-1][1] >= WARM)
-        bench.steps.clear()
-        spent = time.process_time()
-        running = bench.browse(seconds)
-        spent = time.process_time() - spent
-        (t0, s0), (t1, s1) = bench.steps[0], bench.steps[-1]
-        pace = (s1 - s0) / (t1 - t0)
+        pace = 0.0
+        for name, browsing in SPELLS.items():
+            spell = bench.spend(seconds, browsing=browsing)
+            pace = spell.steps / spell.seconds
+            print(spell.words(f"Training, {name}"), flush=True)
         bench.dock.training.stop_button.click()
         bench.wait(lambda: not bench.dock.controller.training.running)
         bench.viewer.close()
-        print(f"First preview: {first:.1f} s after Train was pressed")
-        print(
-            f"Longest stall: {1000 * idle:.0f} ms without a training, {1000 * starting:.0f} ms while it starts, ",
-            end="",
-        )
-        print(
-            f"{1000 * running:.0f} ms in {seconds:.0f} s of training; the window took {spent / seconds:.0%} of a core"
-        )
-        print(f"In the dock: {pace:.2f} steps/s", flush=True)
         example = SupportExample(volume, volume.labels(objects()), 2, PAINTED)
         alone = TrainingRequest(SupportSet().add(example), Path(folder) / "bare", settings(preview_seconds=1e9))
         for name, looks in (("soon sleep", "10000"), ("spin", None)):
             wanted = replace(alone, out=Path(folder) / name)
             speed, cost = bare_in_a_process(wanted, seconds, looks)
-            share = f"the dock has {pace / speed:.0%} of it"
+            share = f"the dock, browsed, has {pace / speed:.0%} of it"
             print(
-                f"Bare loop, threads {name}: {speed:.2f} steps/s, {cost:.2f} processor seconds a step; {share}",
+                f"Bare loop, threads {name}: {speed:.2f} steps/s, {cost:.3f} processor seconds a step; {share}",
                 flush=True,
             )
 

@@ -1,13 +1,14 @@
 """TV-Unet after a short training on five painted slices: what the total variation changes.
 
     python benchmarks/tvunet.py [--seconds 60 | --steps 300 | --steps ct=200 glioma=300 sarcoma=250] [--seeds 5]
-                                [--cases ct glioma sarcoma] [--weights 0 0.03] [--few-shot] [--out FILE]
+                                [--cases ct glioma sarcoma] [--weights 0 0.03] [--alone] [--few-shot] [--out FILE]
 
 Five evenly spaced slices of the range of the objects along the body's axis are painted. Dice is taken over the other
 slices of the range, class by class, and averaged; so are components and holes (in slices) of the answer, which the
 truth has too. Mean and standard deviation over the seeds. A training is planned as the dock plans it and broken off
-when its time or its steps are over. On a machine that is busy with other things, give steps, not seconds. The few-shot
-engine for painted slices of the same volume, which has no seed, is measured on the same slices.
+when its time or its steps are over. It is applied as the dock applies it, with the shapes of the painted slices; with
+``--alone`` the network's own answer is measured too. On a machine that is busy with other things, give steps, not
+seconds. The few-shot engine for painted slices of the same volume, which has no seed, is measured on the same slices.
 """
 
 from __future__ import annotations
@@ -101,8 +102,10 @@ def tasks(chosen: list[str]) -> Iterator[Task]:
         yield Task("sarcoma", "Sarcoma, MR T1", image, image.labels(mask.astype(np.uint8)))
 
 
-def trained(task: Task, weight: float, seed: int, seconds: float | None, steps: int | None) -> dict[str, float]:
-    """Train for a time or for some steps, and apply."""
+def trained(
+    task: Task, weight: float, seed: int, seconds: float | None, steps: int | None, ways: dict[str, bool]
+) -> dict[str, dict[str, float]]:
+    """Train for a time or for some steps, and apply in some ways, with the shapes of painted slices or without."""
     chosen = settings(variation=weight, seed=seed, spare=False, device="cpu", max_seconds=seconds)
     done = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -112,8 +115,12 @@ def trained(task: Task, weight: float, seed: int, seconds: float | None, steps: 
                 done = progress.done
                 if done == steps:
                     break
-        answer = run_job(apply(trained_model(out), task.image, "cpu")).labels.array
-    return {**task.score(np.asarray(answer)), "steps": float(done)}
+        model = trained_model(out)
+    found = {}
+    for way, told in ways.items():
+        answer = run_job(apply(model, task.image, "cpu", task.support.examples if told else ())).labels.array
+        found[way] = {**task.score(np.asarray(answer)), "steps": float(done)}
+    return found
 
 
 def few_shot(task: Task) -> dict[str, float]:
@@ -158,10 +165,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES)
     parser.add_argument("--weights", nargs="*", type=float, default=[0.0, settings().variation])
+    parser.add_argument("--alone", action="store_true", help="measure the network without painted shapes too")
     parser.add_argument("--few-shot", action="store_true", help="measure the few-shot engine too")
     parser.add_argument("--out", type=Path, help="write the table here too")
     arguments = parser.parse_args()
     steps = steps_by_case(arguments.steps)
+    ways = {"network alone": False} if arguments.alone else {}
+    ways["with painted shapes"] = True
     lines = ["| data | variation | Dice | components | holes in slices | steps |", "|---" * 6 + "|"]
     for task in tasks(arguments.cases):
         limit = steps.get(task.case)
@@ -172,9 +182,11 @@ def main() -> None:
         for weight in arguments.weights:
             found = []
             for seed in range(arguments.seeds):
-                found.append(trained(task, weight, seed, arguments.seconds if limit is None else None, limit))
+                limited = arguments.seconds if limit is None else None
+                found.append(trained(task, weight, seed, limited, limit, ways))
                 print(f"{task.name}, variation {weight:g}, seed {seed}: {found[-1]}", flush=True)
-            lines.append(f"| {task.name} | {weight:g} | {row(*found)} |")
+            for way in ways:
+                lines.append(f"| {task.name} | {weight:g}, {way} | {row(*(one[way] for one in found))} |")
     print("\n".join(lines))
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -60,6 +60,25 @@ def test_predict_writes_labels_on_the_grid_of_the_image(command, trained, painte
     np.testing.assert_array_equal(read_labels(again).array, labels.array)
 
 
+def test_annotated_slices_of_the_image_guide_the_answer(command, trained, painted, tmp_path):
+    arguments = ("predict", trained[0], painted[0], "--device", "cpu", "--json")
+    alone = command(*arguments, "--out", tmp_path / "alone.nii")
+    told = command(
+        *arguments, "--out", tmp_path / "told.nii", "--labels", painted[1], "--slices", "k:2,4,6,8,10", "--quiet"
+    )
+    assert (alone.record["annotated_slices"], told.record["annotated_slices"]) == (0, 5)
+    truth = read_labels(painted[1]).array
+    found = [read_labels(tmp_path / f"{name}.nii").array for name in ("alone", "told")]
+    wrong = [int((labels != truth)[..., 3:10:2].sum()) for labels in found]
+    assert wrong[1] < wrong[0] / 2
+
+
+@pytest.mark.parametrize("given", [("--labels", "labels.nii.gz"), ("--slices", "k:2,4")])
+def test_labels_without_slices_and_slices_without_labels_are_told(refused, trained, painted, tmp_path, given):
+    sentence = refused("predict", trained[0], painted[0], "--out", tmp_path / "a.nii", *given)
+    assert "give both --labels and --slices" in sentence
+
+
 def test_filters_reach_the_cut(command, trained, painted, tmp_path):
     arguments = ("predict", trained[0], painted[0], "--device", "cpu", "--json")
     loose = command(*arguments, "--out", tmp_path / "a.nii", "--threshold", 0.2).record["labels"]

@@ -1,6 +1,7 @@
 """What the Train dock is made of, without a training: annotations, classes, settings, runs."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from voxelsmith.core.errors import FormatError, InputError, ResourceError
 from voxelsmith.core.progress import Progress, run_job
 from voxelsmith.core.volume import Volume
 from voxelsmith.plugin.docks.prompt.source import Source
-from voxelsmith.plugin.docks.train import runs
+from voxelsmith.plugin.docks.train import jobs, runs
 from voxelsmith.plugin.docks.train.annotations import Annotations
 from voxelsmith.plugin.docks.train.fields import MAIN, MORE, PRESETS, settings_for, values
 from voxelsmith.plugin.docks.train.form import Form
@@ -100,6 +101,25 @@ class TestJobs:
         expected = -(sure * np.log(sure)).sum() / np.log(3)
         assert found.shape == GRID
         assert found[4, 6, 5] == pytest.approx(255 * expected, abs=1.5)
+
+    def test_a_model_is_applied_with_what_is_annotated_of_the_image(self, scan, monkeypatch):
+        given = []
+
+        def apply(model, image, device, annotated):
+            given.extend([model, image, device, *annotated])
+            yield Progress(1, 1)
+            return answer(image)
+
+        model = SimpleNamespace(plan=SimpleNamespace(classes=(1, 4, 9)))
+        monkeypatch.setattr(jobs, "trained_model", lambda folder, best: model)
+        monkeypatch.setattr(jobs, "apply", apply)
+        image, proposal = run_job(jobs.application(Source(scan), (material(scan),), "run", best=True, device="cpu"))
+        assert given[:3] == [model, scan, "cpu"]
+        (example,) = given[3:]
+        assert example.image is image is scan
+        assert (example.axis, example.slices, example.classes) == (2, PAINTED, {1, 4, 9})
+        np.testing.assert_array_equal(example.labels.array[..., 5], truth()[..., 5])
+        assert proposal.labels.grid == GRID
 
     def test_accepting_spares_annotated_slices_and_says_when_nothing_is_new(self, scan):
         target = np.zeros(GRID, np.uint8)

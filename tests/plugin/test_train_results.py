@@ -41,6 +41,12 @@ class TestResult:
         np.testing.assert_array_equal(to_stored(layer, layer.data), expected)
         assert "Look twice." in trained.dock.status.text()
 
+    def test_shapes_of_annotated_slices_count_unless_the_user_says_no(self, trained, bench, monkeypatch):
+        assert trained.told == [(2, PAINTED)]
+        bench.dock.result.shapes_box.click()
+        bench.apply(monkeypatch)
+        assert trained.told == []
+
     def test_threshold_and_filters_act_on_cached_probabilities(self, trained, qtbot):
         part, layer = trained.dock.result, trained.preview["labels"]
         assert to_stored(layer, layer.data)[18, 1, 6] == 1
@@ -125,6 +131,7 @@ class TestRuns:
         dock.runs.home_chosen.emit(tmp_path / "elsewhere")
         qtbot.waitUntil(lambda: dock.runs.table.rowCount() == 1)
         assert bench.controller.chosen == tmp_path / "elsewhere" / "a"
+        assert bench.looked_in == [tmp_path / "elsewhere"]
         assert dock.result.buttons["apply"].isEnabled()
         dock.runs.table.clearSelection()
         dock.runs.table.selectRow(0)

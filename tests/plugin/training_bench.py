@@ -112,6 +112,8 @@ class Bench:
     def __init__(self, qtbot, viewer, folder, monkeypatch):
         self.qtbot, self.viewer, self.folder = qtbot, viewer, folder
         monkeypatch.setenv("VOXELSMITH_RUNS", str(folder))
+        self.looked_in = []
+        monkeypatch.setattr("voxelsmith.plugin.docks.train.controller.look_also_in", self.looked_in.append)
         self.fake = FakeTraining()
         monkeypatch.setattr("voxelsmith.plugin.docks.train.training.training", self.fake)
         array = (100 * truth() + np.random.default_rng(0).normal(0, 10, GRID)).astype(np.float32)
@@ -166,9 +168,10 @@ class Bench:
     def apply(self, monkeypatch):
         """Apply a model that gives :func:`answer`."""
 
-        def job(source, folder, *, best, device):
+        def job(source, material, folder, *, best, device):
             yield Progress(1, 2, "Segmenting")
             self.applied = (folder, best, device)
+            self.told = [(one.axis, one.slices) for one in material]
             return source.volume, answer(source.volume)
 
         monkeypatch.setattr("voxelsmith.plugin.docks.train.applying.application", job)

@@ -17,7 +17,8 @@ from voxelsmith.core.resample import reorient
 from voxelsmith.core.volume import Volume
 from voxelsmith.models.unet import Architecture, UNet, levels_for
 from voxelsmith.segment.plan import Normalisation, Plan
-from voxelsmith.segment.trained import Predictor, TrainedModel, apply, cut, load, recut
+from voxelsmith.segment.predictor import Predictor
+from voxelsmith.segment.trained import TrainedModel, apply, cut, load, recut
 from voxelsmith.segment.trained_export import model_card, save, save_bundle, save_onnx, save_torchscript
 from voxelsmith.segment.uncertainty import entropy, next_slice, slice_confidence
 
@@ -188,12 +189,14 @@ def test_other_runtimes_give_the_same_probabilities(tmp_path, dims, activation):
     one = model(dims, activation=activation)
     grid = (16, 48, 64) if dims == "3d" else (48, 64)
     x = np.random.default_rng(0).normal(size=(2, one.plan.channels, *grid)).astype(np.float32)
-    expected = Predictor(one.network(), one.plan)(x)
+    at_once = replace(one.plan, patch=(16, 48, 64))
+    expected = Predictor(one.network(), at_once)(x)
     session = onnxruntime.InferenceSession(str(save_onnx(one, tmp_path / "model.onnx")))
     found = session.run(None, {"image": x})[0]
     np.testing.assert_allclose(found[:, 1:], expected, atol=1e-4)
     described = json.loads(session.get_modelmeta().custom_metadata_map["voxelsmith"])
     assert Plan.from_record(described["plan"]) == one.plan
+    assert described["sides of a window"] == ([8, 32, 32] if dims == "3d" else [32, 32])
     script = torch.jit.load(str(save_torchscript(one, tmp_path / "model.ts")))
     np.testing.assert_allclose(script(torch.from_numpy(x))[:, 1:].detach().numpy(), expected, atol=1e-4)
 
@@ -213,4 +216,5 @@ def test_a_bundle_has_the_form_that_monai_reads(tmp_path):
 
 def test_the_card_says_how_brightness_is_scaled():
     assert "percentile" in model_card(model())
+    assert "windows of 32 x 32." in model_card(model())
     assert "-100 and 300 become -1 and 1" in model_card(model(normalisation=Normalisation(-100, 300)))

@@ -80,7 +80,8 @@ def learned():
     known = np.zeros(SHAPE, bool)
     known[list(PAINTED)] = True
     classifier = PixelClassifier(ClassifierSettings(trees=20))
-    classifier.learn(features, labels.astype(int), known, prior_of(labels))
+    models, _ = classifier.learn(features, labels.astype(int), known, prior_of(labels))
+    assert models == 2
     return labels, classifier
 
 
@@ -114,7 +115,8 @@ def test_a_slice_that_alone_shows_a_class_is_never_left_out():
 
 def test_places_along_the_slices_reach_to_the_painted_neighbours():
     rows = np.repeat([0, 4, 12], 500)
-    places = _spread_out(rows, np.random.default_rng(0))
+    painted = np.array([0, 4, 12])
+    places = _spread_out(rows, painted, np.random.default_rng(0))
     found = [(places[rows == row].min(), places[rows == row].max()) for row in (0, 4, 12)]
     np.testing.assert_allclose(found, [(-4, 4), (0, 12), (4, 20)], atol=0.2)
-    assert (_spread_out(np.full(9, 3), np.random.default_rng(0)) == 3).all()
+    assert (_spread_out(np.full(9, 3), np.array([3]), np.random.default_rng(0)) == 3).all()

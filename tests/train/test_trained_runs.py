@@ -11,7 +11,15 @@ from painted import request
 
 from voxelsmith.core.errors import FormatError, InputError
 from voxelsmith.core.progress import run_job
-from voxelsmith.train.trained_runs import DESCRIPTION, home, load_model, read_trained_run, trained_runs
+from voxelsmith.train import trained_runs as listing
+from voxelsmith.train.trained_runs import (
+    DESCRIPTION,
+    home,
+    load_model,
+    look_also_in,
+    read_trained_run,
+    trained_runs,
+)
 from voxelsmith.train.tvunet import run
 
 
@@ -68,6 +76,18 @@ def test_damaged_descriptions_are_told_and_left_out(runs, tmp_path, text):
     (tmp_path / "bad" / DESCRIPTION).write_text(text)
     with pytest.raises(FormatError, match="damaged or of another version"):
         read_trained_run(tmp_path / "bad")
+    assert trained_runs(tmp_path) == ()
+
+
+def test_a_second_folder_of_runs_is_looked_in_too(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "_others", [])
+    monkeypatch.setenv("VOXELSMITH_RUNS", str(tmp_path / "home"))
+    assert trained_runs() == ()
+    look_also_in(runs)
+    look_also_in(runs)
+    assert [one.name for one in trained_runs()] == ["second", "first"]
+    monkeypatch.setenv("VOXELSMITH_RUNS", str(runs))
+    assert [one.name for one in trained_runs()] == ["second", "first"]
     assert trained_runs(tmp_path) == ()
 
 

@@ -112,7 +112,7 @@ def test_a_preview_lies_in_the_image_as_it_is_stored(tmp_path):
     )
     preview = [p.partial.preview for p in seen if p.partial and p.partial.preview][-1]
     assert (preview.axis, preview.step) == (0, 6)
-    whole = run_job(apply(trained_model(tmp_path / "run", best=False), turned[0], "cpu"))
+    whole = run_job(apply(trained_model(tmp_path / "run", best=False), turned[0], "cpu", [other]))
     assert whole.axis == 0
     np.testing.assert_allclose(preview.probabilities / 255, whole.probabilities[:, 4], atol=4e-3)
 

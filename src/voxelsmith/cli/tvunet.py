@@ -34,7 +34,7 @@ from voxelsmith.core.connectivity import betti_of_labels
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.support import SupportExample, SupportSet
-from voxelsmith.core.volume import LabelVolume
+from voxelsmith.core.volume import LabelVolume, Volume
 from voxelsmith.io import read, read_labels, write
 from voxelsmith.jobs.local import run_here
 from voxelsmith.train.ranks import ranks
@@ -188,6 +188,12 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run folder of a training, or its model file.")],
     image: Annotated[Path, typer.Argument(help="Image to segment.")],
     out: Annotated[Path, typer.Option(help="Labels to write, on the grid of the image.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of this image: between its annotated slices their shapes count too.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option(help="Which slices of them are annotated, as AXIS:3,9,15 along i, j or k.")
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Where probabilities are cut, between 0 and 1.")] = 0.5,
     largest_only: Annotated[
         bool, typer.Option("--largest-only", help="Keep one piece of each class, the largest.")
@@ -213,22 +219,26 @@ def predict(
     check_threshold(threshold)
     model = _model(run, best=not last)
     volume = image_to_prompt(read(image, series=series))
+    annotated = _annotated(volume, labels, slices, model.plan.classes)
     with progress_bar("Segmenting", quiet=quiet or as_json) as show:
         done = run_here(
-            apply(model, volume, device.value), title="Segmenting", fingerprint=volume.fingerprint(), on_progress=show
+            apply(model, volume, device.value, annotated),
+            title="Segmenting",
+            fingerprint=volume.fingerprint(),
+            on_progress=show,
         )
     proposal = recut(done.result, threshold, largest_only=largest_only, least_voxels=least_voxels, fill=fill)
-    labels: LabelVolume = proposal.labels
-    write(labels, out)
+    found: LabelVolume = proposal.labels
+    write(found, out)
     if uncertainty is not None:
         write(replace(volume, array=entropy(proposal.probabilities), name="uncertainty"), uncertainty)
     for note in () if quiet else proposal.notes:
         print(f"voxelsmith: {note}", file=sys.stderr)
-    topology = betti_of_labels(labels)
-    found = {
+    topology = betti_of_labels(found)
+    rows = {
         value: {
             "name": name,
-            "voxels": int(np.count_nonzero(labels.mask(value))),
+            "voxels": int(np.count_nonzero(found.mask(value))),
             "components": topology[value].components if value in topology else 0,
             "cavities": topology[value].cavities if value in topology else 0,
         }
@@ -237,7 +247,8 @@ def predict(
     record = {
         "out": str(out),
         "uncertainty": None if uncertainty is None else str(uncertainty),
-        "labels": found,
+        "labels": rows,
+        "annotated_slices": sum(len(example.slices or ()) for example in annotated),
         "threshold": threshold,
         "seconds": done.seconds,
         "model": model.name,
@@ -245,7 +256,7 @@ def predict(
         "worst_slice": proposal.worst_slice,
         "notes": list(proposal.notes),
     }
-    text = ", ".join(f"{row['name']} {row['voxels']} voxels in {row['components']}" for row in found.values())
+    text = ", ".join(f"{row['name']} {row['voxels']} voxels in {row['components']}" for row in rows.values())
     emit(record, f"{out}: {text}, {done.seconds:.1f} s", quiet=quiet, as_json=as_json)
 
 
@@ -258,6 +269,21 @@ def _from_volume(image: Path | None, labels: Path | None, slices: str | None) ->
     axis, chosen = (None, None) if slices is None else annotated_slices(slices)
     volume, annotation = image_to_prompt(read(image)), read_labels(labels)
     return SupportSet().add(SupportExample(volume, annotation, axis, chosen))
+
+
+def _annotated(
+    image: Volume, labels: Path | None, slices: str | None, classes: tuple[int, ...]
+) -> tuple[SupportExample, ...]:
+    """What is annotated of an image to which a network of some classes is applied."""
+    if labels is None and slices is None:
+        return ()
+    if labels is None or slices is None:
+        raise InputError(
+            "Annotated slices are labels and the slices in which they were painted; give both --labels and --slices."
+        )
+    annotation = read_labels(labels)
+    looked_for = frozenset(classes).union(annotation.values())
+    return (SupportExample(image, annotation, *annotated_slices(slices), looked_for),)
 
 
 def _from_pairs(

@@ -17,11 +17,16 @@ import numpy.typing as npt
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.prompts import Box, Grid
 from voxelsmith.core.resample import reorient
+from voxelsmith.core.support import SupportExample
 from voxelsmith.core.volume import Volume
 from voxelsmith.segment.zoom import FloatArray, Region, as_float32
 
 Dims = Literal["2d", "2.5d", "3d"]
 Vector = tuple[float, float, float]
+Target = npt.NDArray[np.int16]
+
+UNKNOWN = -1
+"""Class index of voxels about which the annotation says nothing."""
 
 _CT_AIR = -200.0
 _PERCENTILES = (0.5, 99.5)
@@ -140,8 +145,7 @@ class Plan:
     @property
     def ordered_spacing(self) -> Vector:
         """Voxel size of the working grid along (D, A, B) in millimetres."""
-        d, a, b = (self.spacing[axis] for axis in self.order)
-        return d, a, b
+        return self._ordered(self.spacing)
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -182,6 +186,32 @@ class Plan:
         """A view of a working array (D, A, B) in the volume's order of axes."""
         return np.moveaxis(working, 0, self.axis)
 
+    def along(self, region: Region) -> Vector:
+        """Voxel size of an image's working grid along (D, A, B) in millimetres."""
+        return self._ordered(region.spacing)
+
+    def target(self, example: SupportExample, region: Region) -> Target:
+        """Class indices on the working grid (D, A, B), from the voxel in the middle of each working voxel.
+
+        Where an example did not look for all classes, its unlabelled voxels are :data:`UNKNOWN`.
+        """
+        labels = np.asarray(example.labels.array)
+        native = np.full(example.image.grid, UNKNOWN, np.int16)
+        if example.classes >= set(self.classes):
+            native[example.index] = 0
+        for index, value in enumerate(self.classes, 1):
+            native[labels == value] = index
+        if example.ignored is not None:
+            native[example.ignored] = UNKNOWN
+        turned = np.asarray(self.oriented(Volume(native, example.image.affine)).array)
+        places = [
+            np.floor((np.arange(n) + 0.5) * f).astype(np.intp) for n, f in zip(region.grid, region.factors, strict=True)
+        ]
+        # Thin slices may share a row; the annotated one of them counts.
+        known = np.flatnonzero((turned != UNKNOWN).any(axis=self.order[1:]))
+        places[self.axis][np.floor(known / region.factors[self.axis]).astype(np.intp)] = known
+        return np.ascontiguousarray(np.moveaxis(turned[np.ix_(*places)], self.axis, 0))
+
     def slice_channels(self, working: FloatArray, number: int) -> FloatArray:
         """What a 2-D network sees of a slice: float32 (channels, A, B)."""
         near = np.clip(np.arange(number - self.neighbours, number + self.neighbours + 1), 0, len(working) - 1)
@@ -196,6 +226,10 @@ class Plan:
         if not self.coordinates:
             return block
         return np.concatenate([block, self._places(working.shape, slice(start, stop))])
+
+    def _ordered(self, sizes: Sequence[float] | npt.NDArray[Any]) -> Vector:
+        d, a, b = (float(sizes[axis]) for axis in self.order)
+        return d, a, b
 
     def _places(self, shape: Sequence[int], rows: slice) -> FloatArray:
         axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]

@@ -7,13 +7,16 @@ seen how wrong interpolation is), and the log-odds that fade with the distance f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from voxelsmith.segment.interpolation import interpolate, signed_distance
 from voxelsmith.segment.zoom import FloatArray
+
+Voxels: TypeAlias = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""Indices of some voxels along N, A and B."""
 
 _REACH_SHARE = 0.6
 _REACH_PIXELS = 3.0
@@ -64,7 +67,7 @@ class Prior:
         self._width = width * min(spacing[1:])
         # Millimetres to the nearest painted slice, and to the nearest other one.
         self._gap, self._gap_held_out = np.zeros((2, len(values), len(labels)), dtype=np.float32)
-        self._reach = np.full((len(values), len(labels)), np.inf, dtype=np.float32)
+        self._reach = np.full((len(values), 1), np.inf, dtype=np.float32)
         self.known = np.array([bool(drawn) for drawn in complete])
         # A class painted in one slice has no shape left when that slice is left out.
         self.can_hold_out = bool(self.known.any()) and all(len(drawn) != 1 for drawn in complete)
@@ -85,17 +88,26 @@ class Prior:
                 self.held_out[channel, row] = interpolate(others, [row], thickness)[0]
                 self._gap_held_out[channel, row] = thickness * min(abs(row - r) for r in others)
             area = max(int((labels[row] == value).sum()) for row in painted) * spacing[1] * spacing[2]
-            self._reach[channel] = max(_REACH_SHARE * np.sqrt(area / np.pi), _REACH_PIXELS * pixel) + gap
+            self._reach[channel] = max(_REACH_SHARE * np.sqrt(area / np.pi), _REACH_PIXELS * pixel)
 
-    def near(self, row: int, times: float = 1.0) -> npt.NDArray[np.bool_]:
-        """Pixels of a row that may belong to a class: those within its reach, which grows with the gap."""
-        limit = -times * self._reach[:, row, None, None]
-        return np.asarray((self.distance[:, row] > limit).any(axis=0))
+    def near_each(self, row: int, times: float = 1.0) -> npt.NDArray[np.bool_]:
+        """Pixels of a row that may belong to each class: within its reach, which grows with the gap; (C, A, B)."""
+        reach = times * (self._reach + self._gap)[:, row, None, None]
+        return np.asarray(self.distance[:, row] > -reach)
 
-    def feature(self, row: int, pixels: npt.NDArray[np.bool_], held_out: bool) -> FloatArray:
-        """Distances of some pixels of a row to each class, clipped; shape (number of pixels, C)."""
+    def near(self, row: int) -> npt.NDArray[np.bool_]:
+        """Pixels of a row that may belong to any class; shape (A, B)."""
+        return np.asarray(self.near_each(row).any(axis=0))
+
+    def rows_near(self, channel: int) -> npt.NDArray[np.bool_]:
+        """Rows with pixels that may belong to a class; shape (N,)."""
+        reach = (self._reach[channel] + self._gap[channel])[:, None, None]
+        return np.asarray((self.distance[channel] > -reach).any(axis=(1, 2)))
+
+    def feature(self, at: Voxels, held_out: bool) -> FloatArray:
+        """Distances of some voxels to each class, clipped; shape (number of voxels, C)."""
         source = self.held_out if held_out else self.distance
-        clipped: FloatArray = np.clip(source[:, row][:, pixels], -_CLIP_MM, _CLIP_MM).T
+        clipped: FloatArray = np.clip(source[:, at[0], at[1], at[2]], -_CLIP_MM, _CLIP_MM).T
         return clipped
 
     def log_odds(self, row: int, pixels: npt.NDArray[np.bool_], held_out: bool = False) -> FloatArray:

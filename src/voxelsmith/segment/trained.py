@@ -8,9 +8,8 @@ give, so whatever shows one shows the other. Probabilities are kept, so threshol
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from voxelsmith.core.connectivity import fill_cavities, keep_components
-from voxelsmith.core.errors import FormatError, InputError, ResourceError
+from voxelsmith.core.errors import FormatError, InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.prompts import Box
 from voxelsmith.core.resample import reorient
+from voxelsmith.core.support import SupportExample
 from voxelsmith.core.volume import Volume, smallest_label_dtype
 from voxelsmith.segment.engine import check_threshold
 from voxelsmith.segment.network import import_torch
 from voxelsmith.segment.plan import Plan
+from voxelsmith.segment.predictor import Predictor
 from voxelsmith.segment.proposal import Proposal, Provenance
+from voxelsmith.segment.shape_prior import annotated_target, shape_prior
 from voxelsmith.segment.uncertainty import slice_confidence
-from voxelsmith.segment.zoom import FloatArray, Region, linear_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,6 @@ ENGINE = "trained"
 """Name of the engine in proposals."""
 
 FILE_VERSION = "1"
-_BATCH = 4
 _TOTAL, _EXPANDED = 100, 20
 
 
@@ -136,108 +136,9 @@ def load(path: Path | str) -> TrainedModel:
         ) from error
 
 
-class Predictor:
-    """A network on a device, as a function of arrays.
-
-    Parameters
-    ----------
-    network
-        The network; its mode is left to the caller.
-    plan
-        What it sees.
-    """
-
-    def __init__(self, network: Network, plan: Plan) -> None:
-        self._network, self.plan = network, plan
-        self._multiple = network.architecture.multiple
-
-    def __call__(self, channels: FloatArray) -> FloatArray:
-        """Probabilities of the classes, float32 (N, C, *grid), from channels (N, inputs, *grid) of any grid.
-
-        Raises
-        ------
-        ResourceError
-            If memory runs out.
-        """
-        import torch
-
-        grid = channels.shape[2:]
-        sides = [max(-(-n // m), 2 if m > 1 else 1) * m for n, m in zip(grid, self._multiple, strict=True)]
-        padding = [(0, 0), (0, 0), *((0, side - n) for side, n in zip(sides, grid, strict=True))]
-        place = next(self._network.parameters()).device
-        try:
-            with torch.no_grad():
-                x = torch.from_numpy(np.pad(channels, padding, mode="edge")).to(place)
-                logits = self._network(x)
-                likely = logits.softmax(1) if self.plan.activation == "softmax" else logits.sigmoid()
-        except torch.OutOfMemoryError as error:
-            raise ResourceError(
-                f"The memory of {place.type} is too small for {' x '.join(map(str, sides))} voxels at once; close what "
-                "else uses it, or choose the CPU."
-            ) from error
-        found: FloatArray = likely[:, 1:].cpu().numpy()[(..., *(slice(n) for n in grid))]
-        return found
-
-    def slice(self, working: FloatArray, region: Region, number: int) -> FloatArray:
-        """Probabilities in one slice at the image's own pixels.
-
-        Parameters
-        ----------
-        working : float32 array, shape (D, A, B)
-            The oriented image on its working grid.
-        region
-            That grid.
-        number
-            The slice, counted in the oriented image.
-
-        Returns
-        -------
-        float32 array, shape (C, rows, columns)
-        """
-        axis, *plane = self.plan.order
-        likely = self.row(working, int((number + 0.5) / region.factors[axis]))
-        down, across = (linear_weights(region.box.shape[a], region.grid[a]) for a in plane)
-        return np.asarray(down @ likely @ across.T, dtype=np.float32)
-
-    def row(self, working: FloatArray, row: int) -> FloatArray:
-        """Probabilities in one row of a working array: float32 (C, A, B)."""
-        if self.plan.dims != "3d":
-            flat: FloatArray = self(self.plan.slice_channels(working, row)[None])[0]
-            return flat
-        depth = min(self.plan.patch[0], len(working))
-        first = int(np.clip(row - depth // 2, 0, len(working) - depth))
-        block: FloatArray = self(self.plan.block_channels(working, first, first + depth)[None])[0]
-        return block[:, row - first]
-
-    def fill(self, likely: FloatArray, working: FloatArray) -> Iterator[float]:
-        """Write the probabilities of a working array (D, A, B) into zeros (C, D, A, B), part by part.
-
-        Yields the share that is done; only when all of it is done do the numbers mean something.
-        """
-        if self.plan.dims == "3d":
-            yield from self._fill_blocks(likely, working)
-            return
-        for first in range(0, len(working), _BATCH):
-            rows = range(first, min(first + _BATCH, len(working)))
-            found = self(np.stack([self.plan.slice_channels(working, row) for row in rows]))
-            likely[:, rows.start : rows.stop] = found.swapaxes(0, 1)
-            yield rows.stop / len(working)
-
-    def _fill_blocks(self, likely: FloatArray, working: FloatArray) -> Iterator[float]:
-        """Overlapping blocks, each counting less towards its faces."""
-        weight = np.zeros(working.shape, np.float32)
-        channels = self.plan.block_channels(working, 0, len(working))
-        places = list(_blocks(working.shape, self.plan.patch))
-        for done, at in enumerate(places, 1):
-            taper = _taper([part.stop - part.start for part in at])
-            likely[(slice(None), *at)] += taper * self(channels[(slice(None), *at)][None])[0]
-            weight[at] += taper
-            if done == len(places):
-                likely /= weight
-            yield done / len(places)
-
-
-def apply(model: TrainedModel, image: Volume, device: DeviceName = "auto") -> Job[Proposal]:
+def apply(
+    model: TrainedModel, image: Volume, device: DeviceName = "auto", annotated: Sequence[SupportExample] = ()
+) -> Job[Proposal]:
     """Segment a whole volume.
 
     Parameters
@@ -248,6 +149,9 @@ def apply(model: TrainedModel, image: Volume, device: DeviceName = "auto") -> Jo
         A 3-D image of any voxel size and orientation.
     device
         Where to compute.
+    annotated
+        Annotated slices of this image: the shapes between them are weighed with what the network says. Those of other
+        images do not count.
 
     Yields
     ------
@@ -279,7 +183,9 @@ def apply(model: TrainedModel, image: Volume, device: DeviceName = "auto") -> Jo
     turned = plan.oriented(image)
     region = plan.region(turned)
     working = plan.working(turned, region)
-    predictor = Predictor(model.network().to(pick_device(device)), plan)
+    target = annotated_target(plan, image, region, annotated)
+    prior = None if target is None else shape_prior(plan, target, region)
+    predictor = Predictor(model.network().to(pick_device(device)), plan, prior)
     likely = np.zeros((len(plan.classes), *working.shape), np.float32)
     for share in predictor.fill(likely, working):
         yield Progress(int(share * (_TOTAL - _EXPANDED)), _TOTAL, "Segmenting")
@@ -372,22 +278,3 @@ def _own_axis(plan: Plan, image: Volume) -> int:
     pairs = ("LR", "PA", "IS")
     world = next(n for n, pair in enumerate(pairs) if plan.axcodes[plan.axis] in pair)
     return image.affine.closest_axes.index(world)
-
-
-def _blocks(grid: tuple[int, ...], patch: tuple[int, int, int]) -> Iterator[tuple[slice, ...]]:
-    """Blocks that cover a grid and overlap by half."""
-    axes = []
-    for n, side in zip(grid, patch, strict=True):
-        count = 1 if n <= side else -(-2 * (n - side) // side) + 1
-        starts = np.round(np.linspace(0, max(n - side, 0), count)).astype(int).tolist()
-        axes.append([slice(start, min(start + side, n)) for start in starts])
-    yield from product(*axes)
-
-
-def _taper(shape: list[int]) -> FloatArray:
-    """Weights that fall towards the faces of a block, above 0 everywhere."""
-    out = np.ones(shape, np.float32)
-    for axis, n in enumerate(shape):
-        from_face = np.minimum(np.arange(n), np.arange(n)[::-1]) + 1
-        out *= from_face.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    return out

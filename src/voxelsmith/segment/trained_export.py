@@ -1,7 +1,8 @@
 """Handing a trained network on: as safetensors, TorchScript, ONNX, or a folder in MONAI's bundle form.
 
 Owns the files and what they say about their input. Networks for other runtimes give probabilities of all channels, the
-background first; brightness must be scaled as the metadata describe before it goes in.
+background first; before an image goes in, its brightness must be scaled, and its slices or blocks cut into windows, as
+the metadata describe. The shapes of annotated slices, with which an answer is weighed here, are no part of a network.
 """
 
 from __future__ import annotations
@@ -155,12 +156,13 @@ def model_card(model: TrainedModel) -> str:
     plan = model.plan
     classes = "\n".join(f"- {value}: {name}" for value, name in zip(plan.classes, plan.names, strict=True))
     details = "\n".join(f"- {name}: {value}" for name, value in model.details.items())
-    size = " x ".join(f"{s:.3g}" for s in plan.spacing)
+    size, window = " x ".join(f"{s:.3g}" for s in plan.spacing), " x ".join(map(str, _window(model)))
     return (
         f"# {model.name}\n\nA U-Net ({plan.dims}, width {model.architecture.width}) trained with napari-voxelsmith "
         f"{__version__} on a user's annotations. It was judged on no other data than is said here; look at its results "
         f"before you rely on them.\n\n## Classes\n\n{classes}\n\n## Input\n\nOne channel, orientation {plan.axcodes}, "
-        f"voxels of {size} mm, slices along axis {plan.axis}. Brightness: {_brightness(model)}.\n\n## Training\n\n"
+        f"voxels of {size} mm, slices along axis {plan.axis}. Brightness: {_brightness(model)}. "
+        f"Larger images are shown in overlapping windows of {window}.\n\n## Training\n\n"
         f"- annotations: {model.fingerprint or 'unknown'}\n{details}\n"
     )
 
@@ -172,6 +174,11 @@ def _brightness(model: TrainedModel) -> str:
     return f"{scale.low:g} and {scale.high:g} become -1 and 1, values are clipped at -2 and 2"
 
 
+def _window(model: TrainedModel) -> tuple[int, ...]:
+    """How much the network saw at once when it was trained."""
+    return model.plan.patch[-model.architecture.dims :]
+
+
 def _description(model: TrainedModel) -> dict[str, Any]:
     return {
         **{name: value for name, value in model.metadata().items() if name in ("voxelsmith", "name", "fingerprint")},
@@ -179,6 +186,7 @@ def _description(model: TrainedModel) -> dict[str, Any]:
         "architecture": model.architecture.record(),
         "brightness": _brightness(model),
         "sides are multiples of": list(model.architecture.multiple),
+        "sides of a window": list(_window(model)),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from torch.utils.data import Dataset
 from voxelsmith.core.errors import InputError
 from voxelsmith.core.support import SupportExample
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.plan import Plan
+from voxelsmith.segment.plan import Plan, Target
+from voxelsmith.segment.prior import Prior
+from voxelsmith.segment.shape_prior import shape_prior
 from voxelsmith.segment.zoom import FloatArray, Region
 from voxelsmith.train.held_out import held_out
 from voxelsmith.train.losses import IGNORED
-from voxelsmith.train.slice_augmentation import Augmentation, Sample, Target
+from voxelsmith.train.slice_augmentation import Augmentation, Sample
 
 _OF_A_CLASS = 0.7
 _PIXELS = 4096
@@ -45,6 +48,8 @@ class Prepared:
         Class indices; -1 where nothing is known.
     learned, judged
         Slices (rows of the arrays) to learn from, and to judge by.
+    plan
+        How it was prepared.
     """
 
     volume: Volume
@@ -53,6 +58,12 @@ class Prepared:
     target: Target
     learned: tuple[int, ...]
     judged: tuple[int, ...]
+    plan: Plan
+
+    @cached_property
+    def prior(self) -> Prior | None:
+        """What the annotated slices say of the shapes in the others; None if that is nothing."""
+        return shape_prior(self.plan, self.target, self.region)
 
 
 class AnnotatedSlices(Dataset[Mapping[str, npt.NDArray[Any]]]):
@@ -185,18 +196,19 @@ class AnnotatedSlices(Dataset[Mapping[str, npt.NDArray[Any]]]):
         volume = plan.oriented(example.image) if before is None else before.volume
         region = plan.region(volume) if before is None else before.region
         working = plan.working(volume, region) if before is None else before.working
-        target = _target(plan, example, region)
+        target = plan.target(example, region)
         known = target != IGNORED
         rows = np.flatnonzero(known.any(axis=(1, 2))).tolist()
         if everything:
-            return Prepared(volume, region, working, target, tuple(rows), ())
+            return Prepared(volume, region, working, target, tuple(rows), (), plan)
         if judged is not None:
             apart = [row for row in judged if row in rows]
         elif before is not None and before.judged:
             apart = [row for row in before.judged if row in rows]
         else:
             apart = self._apart(rows, target, () if before is None else before.learned)
-        return Prepared(volume, region, working, target, tuple(r for r in rows if r not in apart), tuple(apart))
+        learned = tuple(row for row in rows if row not in apart)
+        return Prepared(volume, region, working, target, learned, tuple(apart), plan)
 
     def _apart(self, rows: list[int], target: Target, learned: Sequence[int]) -> list[int]:
         if not self._spare:
@@ -262,29 +274,6 @@ def fingerprint(examples: Sequence[SupportExample]) -> str:
 
 def _unchanged(rng: np.random.Generator, sample: Sample) -> Sample:
     return sample
-
-
-def _target(plan: Plan, example: SupportExample, region: Region) -> Target:
-    """Class indices on the working grid (D, A, B), from the voxel in the middle of each working voxel.
-
-    Where an example did not look for all classes, its unlabelled voxels say nothing.
-    """
-    labels = np.asarray(example.labels.array)
-    native = np.full(example.image.grid, IGNORED, np.int16)
-    if example.classes >= set(plan.classes):
-        native[example.index] = 0
-    for index, value in enumerate(plan.classes, 1):
-        native[labels == value] = index
-    if example.ignored is not None:
-        native[example.ignored] = IGNORED
-    turned = np.asarray(plan.oriented(Volume(native, example.image.affine)).array)
-    places = [
-        np.floor((np.arange(n) + 0.5) * f).astype(np.intp) for n, f in zip(region.grid, region.factors, strict=True)
-    ]
-    # Thin slices may share a row; the annotated one of them counts.
-    known = np.flatnonzero((turned != IGNORED).any(axis=plan.order[1:]))
-    places[plan.axis][np.floor(known / region.factors[plan.axis]).astype(np.intp)] = known
-    return np.ascontiguousarray(np.moveaxis(turned[np.ix_(*places)], plan.axis, 0))
 
 
 def _start(rng: np.random.Generator, centre: int, side: int, count: int) -> int:

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from voxelsmith.segment.plan import UNKNOWN
+
 # Added to both sides of the Dice quotient, in voxels: an empty prediction of an empty target is perfect, and the
 # gradient of a target of a few voxels stays tame.
 SMOOTHING = 1.0
 
-IGNORED = -1
+IGNORED = UNKNOWN
 """Class index of voxels about which the annotation says nothing."""
 
 

@@ -11,13 +11,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from voxelsmith.segment.plan import Dims
+from voxelsmith.segment.plan import Dims, Target
 from voxelsmith.segment.zoom import FloatArray
 from voxelsmith.train.losses import IGNORED
-
-Target = npt.NDArray[np.int16]
 
 _DEGREES = 20.0
 _SCALES = (-0.2, 0.25)

@@ -1,6 +1,6 @@
 """Trained runs: which networks the user has trained, and what each of them knows.
 
-Owns the folder where runs lie, the description that a training leaves beside its checkpoint, and the list that docks
+Owns the folders where runs lie, the description that a training leaves beside its checkpoint, and the list that docks
 offer. A description is a few plain values, so the list is made without loading a network, or torch.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 HOME = "VOXELSMITH_RUNS"
 DESCRIPTION = "model.json"
 _VERSION = 1
+_others: list[Path] = []
 _DIMS = {"2d": "slices", "2.5d": "slices with neighbours", "3d": "blocks"}
 
 
@@ -117,19 +119,28 @@ def read_trained_run(folder: Path | str) -> TrainedRun:
         ) from error
 
 
+def look_also_in(folder: Path) -> None:
+    """Look for trained networks in one more folder of runs, as long as this process lives."""
+    if folder not in _others:
+        _others.append(folder)
+
+
 def trained_runs(parent: Path | None = None) -> tuple[TrainedRun, ...]:
-    """The trained networks in a folder of runs, by default :func:`home`; the latest first, damaged ones left out."""
-    found = []
-    try:
-        folders = list((home() if parent is None else parent).iterdir())
-    except OSError:
-        return ()
-    for folder in folders:
-        try:
-            found.append(read_trained_run(folder))
-        except (InputError, FormatError):
-            continue
-    return tuple(sorted(found, key=lambda run: run.changed, reverse=True))
+    """The trained networks in a folder of runs; the latest first, damaged ones left out.
+
+    Parameters
+    ----------
+    parent
+        The folder; None for :func:`home` and those that :func:`look_also_in` was told.
+    """
+    found: dict[Path, TrainedRun] = {}
+    for place in [home(), *_others] if parent is None else [parent]:
+        with suppress(OSError):
+            for folder in list(place.iterdir()):
+                with suppress(InputError, FormatError):
+                    run = read_trained_run(folder)
+                    found[run.folder] = run
+    return tuple(sorted(found.values(), key=lambda run: run.changed, reverse=True))
 
 
 def load_model(folder: Path | str, *, best: bool = True) -> TrainedModel:

@@ -21,7 +21,7 @@ from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.models.trainable import AnyArchitecture, network_of
 from voxelsmith.models.unet import Architecture, levels_for
 from voxelsmith.segment.plan import Normalisation, Plan
-from voxelsmith.segment.trained import Predictor
+from voxelsmith.segment.predictor import Predictor
 from voxelsmith.train.annotated import AnnotatedSlices
 from voxelsmith.train.losses import (
     boundary_loss,

@@ -23,7 +23,7 @@ from voxelsmith.core.volume import Volume
 from voxelsmith.models.device import pick_device
 from voxelsmith.models.trainable import architecture_from
 from voxelsmith.segment.plan import Plan
-from voxelsmith.segment.trained import Predictor
+from voxelsmith.segment.predictor import Predictor
 from voxelsmith.train.annotated import AnnotatedSlices
 from voxelsmith.train.checkpoint import has_checkpoint, load
 from voxelsmith.train.diffusion import DiffusionRecipe
@@ -197,7 +197,7 @@ class Session:
         centre[axis] = wish.index
         number = int(np.rint((turned.affine.inverse() @ image.affine).apply(centre)[plan.axis]))
         model = self.recipe.model.eval()
-        likely = Predictor(model, plan).slice(prepared.working, prepared.region, number)
+        likely = Predictor(model, plan, prepared.prior).slice(prepared.working, prepared.region, number)
         levels = np.rint(likely * _LEVELS).astype(np.uint8)
         plane = np.expand_dims(np.moveaxis(levels, 0, -1), plan.axis)
         back = reorient(Volume(plane, turned.affine, extra_axis="channel"), image.affine.axcodes).array

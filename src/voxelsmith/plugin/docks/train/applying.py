@@ -90,8 +90,13 @@ class Applying:
 
     # -- the proposal ------------------------------------------------------------------------------------------
 
-    def apply(self, image: Any, painted: Any, source: Source, folder: Path, device: str) -> None:
-        """Apply the model of a run to an image; ``painted`` is a labels layer that lends its colours, or None."""
+    def apply(
+        self, image: Any, painted: Any, source: Source, material: tuple[Material, ...], folder: Path, device: str
+    ) -> None:
+        """Apply the model of a run to an image; ``painted`` is a labels layer that lends its colours, or None.
+
+        The shapes in the material, what is annotated of the image, count beside what the model says.
+        """
         began, best = time.perf_counter(), self._part.best
 
         def finish(result: tuple[Volume, Proposal]) -> None:
@@ -105,7 +110,7 @@ class Applying:
             self._tell("\n".join(told))
 
         self._runner.start(
-            lambda: application(source, folder, best=best, device=device),
+            lambda: application(source, material, folder, best=best, device=device),
             title="Applying",
             layers=[image],
             key=_JOB,

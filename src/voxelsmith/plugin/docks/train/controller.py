@@ -22,13 +22,13 @@ from voxelsmith.plugin.docks.train.annotations import Annotated
 from voxelsmith.plugin.docks.train.applying import Applying
 from voxelsmith.plugin.docks.train.jobs import Plan
 from voxelsmith.plugin.docks.train.marking import Marking
-from voxelsmith.plugin.docks.train.material import ClassChoice, gather, source_of
+from voxelsmith.plugin.docks.train.material import ClassChoice, Material, gather, source_of
 from voxelsmith.plugin.docks.train.preview import LABELS, UNSURE, Preview
 from voxelsmith.plugin.docks.train.runs import Run
 from voxelsmith.plugin.docks.train.training import Training
 from voxelsmith.plugin.runner import JobRunner
 from voxelsmith.train.state import TrainingState
-from voxelsmith.train.trained_runs import home
+from voxelsmith.train.trained_runs import home, look_also_in
 from voxelsmith.train.tvunet import Preview as Answer
 from voxelsmith.train.tvunet import ShowSlice, TVUnetSettings
 
@@ -221,6 +221,7 @@ class TrainController:
     def move(self, folder: Path) -> None:
         """Runs lie in another folder from now on."""
         self.home = folder
+        look_also_in(folder)
         self._view.runs.set_home(folder)
         self.list_runs()
 
@@ -252,8 +253,7 @@ class TrainController:
                 self._next_slice()
             elif action == "accept":
                 target = self.marking.target()
-                own = [one for one in self.marking.annotations if one.image is self.marking.image]
-                self.applying.accept(target, gather(own, self._viewer))
+                self.applying.accept(target, self._annotated_here())
             elif action == "undo":
                 self.applying.undo()
             elif action == "redo":
@@ -263,7 +263,14 @@ class TrainController:
         image = self.marking.required_image()
         if self.chosen is not None:
             device = self._view.settings.settings.device
-            self.applying.apply(image, self.marking.labels, source_of(image, self._viewer), self.chosen, device)
+            source = source_of(image, self._viewer)
+            material = self._annotated_here() if self._view.result.shapes else ()
+            self.applying.apply(image, self.marking.labels, source, material, self.chosen, device)
+
+    def _annotated_here(self) -> tuple[Material, ...]:
+        """What is annotated of the chosen image."""
+        own = [one for one in self.marking.annotations if one.image is self.marking.image]
+        return gather(own, self._viewer)
 
     def _next_slice(self) -> None:
         proposal, slices = self.applying.proposal, self.marking.slices

@@ -191,12 +191,19 @@ def new_labels(material: tuple[Material, ...], choice: ClassChoice, line: Line) 
     return sum(len(one.slices) for one in material)
 
 
-def application(source: Source, folder: Path, *, best: bool, device: Any) -> Job[tuple[Volume, Proposal]]:
-    """Job that applies the model of a run to a volume, which is returned too; cut at one half."""
+def application(
+    source: Source, material: tuple[Material, ...], folder: Path, *, best: bool, device: Any
+) -> Job[tuple[Volume, Proposal]]:
+    """Job that applies the model of a run to a volume, which is returned too; cut at one half.
+
+    ``material`` is what is annotated of this volume, whose shapes count beside what the model says.
+    """
     loaded = yield from load(source)
     yield Progress(0, 0, "Loading the model")
     model = trained_model(folder, best=best)
-    return loaded.volume, (yield from apply(model, loaded.volume, device))
+    here = tuple(replace(one, source=loaded) for one in material)
+    support = yield from examples(here, ClassChoice(always=frozenset(model.plan.classes)))
+    return loaded.volume, (yield from apply(model, loaded.volume, device, support.examples))
 
 
 def cutting(proposal: Proposal, threshold: float, filters: Mapping[str, Any]) -> Job[Proposal]:

@@ -49,6 +49,12 @@ class ResultPart(QWidget):
         self.weights = combo_box()
         self.weights.addItems(["Best model", "Last model"])
         self.weights.setToolTip("The weights with the best validation, if there was one, or the last ones")
+        self.shapes_box = QCheckBox("Keep to the shapes of annotated slices")
+        self.shapes_box.setToolTip(
+            "Between annotated slices of this image their shapes count beside what the network says; without the tick, "
+            "for pieces that begin and end between two of them, the network answers alone"
+        )
+        self.shapes_box.setChecked(True)
         self.buttons: dict[str, QPushButton] = {}
         for action, (text, key, tip) in ACTIONS.items():
             button = QPushButton(text)
@@ -86,19 +92,20 @@ class ResultPart(QWidget):
         grid.setContentsMargins(0, 0, 0, 4)
         grid.addWidget(self.weights, 0, 0)
         grid.addWidget(self.buttons["apply"], 0, 1)
+        grid.addWidget(self.shapes_box, 1, 0, 1, 2)
         line = QGridLayout()
         line.addWidget(label_for("T&hreshold", self.slider), 0, 0)
         line.addWidget(self.slider, 0, 1)
         line.addWidget(label_for("Least voxels", self.least), 1, 0)
         line.addWidget(self.least, 1, 1)
         line.setColumnStretch(1, 1)
-        grid.addLayout(line, 1, 0, 1, 2)
-        grid.addWidget(self.largest_box, 2, 0)
-        grid.addWidget(self.fill_box, 2, 1)
-        grid.addWidget(self.overwrite_box, 3, 0, 1, 2)
+        grid.addLayout(line, 2, 0, 1, 2)
+        grid.addWidget(self.largest_box, 3, 0)
+        grid.addWidget(self.fill_box, 3, 1)
+        grid.addWidget(self.overwrite_box, 4, 0, 1, 2)
         for place, action in enumerate(("next", "accept", "undo", "redo")):
-            grid.addWidget(self.buttons[action], 4 + place // 2, place % 2)
-        grid.addWidget(self.export_button, 6, 0, 1, 2)
+            grid.addWidget(self.buttons[action], 5 + place // 2, place % 2)
+        grid.addWidget(self.export_button, 7, 0, 1, 2)
         for column in range(2):
             grid.setColumnStretch(column, 1)
 
@@ -108,6 +115,11 @@ class ResultPart(QWidget):
     def best(self) -> bool:
         """Whether the best weights are wanted rather than the last ones."""
         return self.weights.currentIndex() == 0
+
+    @property
+    def shapes(self) -> bool:
+        """Whether the shapes of annotated slices count beside what the network says."""
+        return self.shapes_box.isChecked()
 
     @property
     def threshold(self) -> float:

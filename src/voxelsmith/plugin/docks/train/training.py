@@ -6,6 +6,7 @@ process of its own: layers may come and go, and may be painted, while it runs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ from voxelsmith.train.tvunet import Preview as Answer
 from voxelsmith.train.tvunet import ShowSlice, Trained
 
 _JOB = "training"
+# Whatever changes in a window with a canvas makes Qt compose all of it anew, which costs a training on the same
+# processor more than everything else in the window.
+_SHOWN_S = 0.5
 _NAMES = {
     TrainingState.preparing: "Preparing",
     TrainingState.training: "Training",
@@ -76,6 +80,8 @@ class Training:
         self._answer: Answer | None = None
         self._wish: ShowSlice | None = None
         self._begun = False
+        self._account: Account | None = None
+        self._due = 0.0
 
     @property
     def running(self) -> bool:
@@ -87,6 +93,7 @@ class Training:
         self.plan, self._line, self._earlier = plan, Line(), earlier
         self._rows, self._notes, self._answer, self._wish = (), (), None, plan.show
         self._heard, self._begun = 0, False
+        self._account, self._due = None, 0.0
         self._part.set_rows(earlier)
         self._part.set_notes(())
         self._part.set_text("Preparing…")
@@ -96,7 +103,7 @@ class Training:
             lambda: training(plan, line),
             title="Training",
             key=_JOB,
-            on_partial=self._show,
+            on_partial=self._take_in,
             on_result=self._finish,
             on_error=self._fail,
             on_cancelled=self._stopped,
@@ -153,8 +160,17 @@ class Training:
             self.state = state
             self._on_change()
 
-    def _show(self, account: Account) -> None:
+    def _take_in(self, account: Account) -> None:
+        """Show an account twice a second, and at once if the state or the answer is new; each holds all before it."""
+        shown, self._account = self._account, account
         self._begun = self._begun or account.seconds_per_step is not None
+        now = time.monotonic()
+        known = shown is not None and account.state is shown.state and account.preview is shown.preview
+        if now >= self._due or not known:
+            self._due = now + _SHOWN_S
+            self._show(account)
+
+    def _show(self, account: Account) -> None:
         state = account.state
         if state is TrainingState.training and not self._begun:
             state = TrainingState.preparing
@@ -187,12 +203,18 @@ class Training:
         self._become(TrainingState.stopped)
 
     def _stopped(self) -> None:
+        self._show_last()
         self._part.set_text("Stopped; Resume goes on.")
         self._become(TrainingState.stopped)
 
     def _fail(self, error: Exception) -> None:
+        self._show_last()
         self._part.set_text(str(error).splitlines()[0])
         self._become(TrainingState.failed)
+
+    def _show_last(self) -> None:
+        if self._account is not None:
+            self._show(self._account)
 
 
 def joined(earlier: tuple[Row, ...], rows: tuple[Row, ...]) -> tuple[Row, ...]:

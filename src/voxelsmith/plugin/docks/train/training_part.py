@@ -59,7 +59,8 @@ class TrainingPart(QWidget):
         for label in (self.state_label, self.notes):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # A label with selectable text is painted several times for each new one, and the whole window with it.
+        self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.curve = LearningCurve()
         self.boxes = {"labels": QCheckBox("Preview"), "uncertainty": QCheckBox("Uncertaint&y")}
         self.boxes["labels"].setToolTip("A layer with the network's answer, for the slice in view while it learns")
