@@ -84,7 +84,7 @@ class Timed:
         passed = time.process_time() - self.started
         if self.first is None:
             self.first = passed
-        if partial.refined:
+        if partial.refined and self.refined is None:
             self.refined = passed
 
 

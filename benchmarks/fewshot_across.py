@@ -13,8 +13,9 @@ supports by their rough place, an affine registration or the best shift where th
 with deformations. global, local: prototypes without places. + position: local prototypes with the position prior,
 placed by matching slices, by the rough place (automatic: where it cannot be trusted, by the centres of the images and
 with a wide prior) and by deformable registration.
-chunks: local prototypes and the literature's protocol, which knows the range of each organ. rule: the answer of the
-engine that the automatic rule chooses.
+Where places tell little, automatic prototypes have a rival in the labels as they lie, and the one that explains the
+support better is taken. chunks: local prototypes and the literature's protocol, which knows the range of each organ.
+rule: the answer of the engine that the automatic rule chooses; only if the rows of all engines that it chose are there.
 
     python benchmarks/fewshot_across.py [--data SET...] [--rows ROW...] [--shots 1 5]
 """
@@ -240,6 +241,7 @@ def main() -> None:
     for name in arguments.data:
         for shots in arguments.shots:
             found: dict[str, list[tuple[float, float]]] = {method: [] for method in methods}
+            answers: list[tuple[float, float]] = []
             for task in DATA[name](shots, arguments.cases):
                 for method, segment in methods.items():
                     began = time.process_time()
@@ -251,10 +253,12 @@ def main() -> None:
                     print(f"{name} {task.query.name} {method}: {found[method][-1][0]:.3f}", file=sys.stderr, flush=True)
                 chosen = _ROW_OF[fewshot.choose(task.query, task.support_set()).engine]
                 print(f"{name} {task.query.name} the rule chooses: {chosen}", file=sys.stderr, flush=True)
-                if chosen in found:
-                    found.setdefault(RULE, []).append(found[chosen][-1])
+                if chosen in methods:
+                    answers.append(found[chosen][-1])
                 encoder.forget()
             cases = len(next(iter(found.values())))
+            if len(answers) == cases:
+                found[RULE] = answers
             print(f"\n{name}, {shots} shot{'s' * (shots > 1)}, {cases} cases, encoder {encoder.name}\n")
             print("| method | Dice | worst | CPU s |\n|---|---|---|---|")
             for method, results in found.items():

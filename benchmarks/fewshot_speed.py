@@ -3,8 +3,10 @@
     python benchmarks/fewshot_speed.py [--threads 2] [--only CASE]
 
 Each case runs in a process of its own. first look, refined and all are counted from the request: shapes in the slice in
-view, the same slice learned, the whole volume. adding is what an example costs when it is added: its hash, and its
-thumbnail. Memory is the peak above what the process held after imports and reading, in MiB, the examples included.
+view (prototypes have none), the same slice learned, the whole volume. adding is what an example costs when it is added:
+its hash, and its thumbnail. Memory is the peak above what the process held after imports and reading, in MiB, the
+examples included. Dice is the mean of the classes over the slices between the outermost labelled ones that were not
+painted.
 
 Same volume: five painted slices, evenly spaced over the range. ct_abdomen: the liver, and all organs above 3000 voxels
 at once (silver labels); 512 x 512 x 60: the CT of the upper abdomen, each slice three times. ten shots: slices of 256 x
@@ -26,6 +28,7 @@ import numpy as np
 
 from cases import data_folder
 from voxelsmith.core.affine import Affine
+from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import Job, Progress, run_job
 from voxelsmith.core.resample import resample_to
 from voxelsmith.core.support import SupportExample, SupportSet
@@ -44,6 +47,8 @@ _LEAST = 3000
 
 Pair = tuple[Volume, LabelVolume]
 Clock = tuple[float, float]
+Measured = tuple[Clock, list[Clock], float]
+"""What adding an example cost, when the answers were there, and how good the last one is."""
 
 
 def peak() -> float:
@@ -108,8 +113,8 @@ def added(pair: Pair, slices: tuple[int, ...]) -> tuple[SupportSet, Clock]:
     return support, most
 
 
-def answered(job: Job[Proposal]) -> list[Clock]:
-    """When the first look, the refined slice and the volume were there."""
+def answered(job: Job[Proposal]) -> tuple[list[Clock], Proposal]:
+    """When the first look, the refined slice and the volume were there; and the answer."""
     began = now()
     marks: dict[bool, Clock] = {}
 
@@ -118,27 +123,39 @@ def answered(job: Job[Proposal]) -> list[Clock]:
             at = now()
             marks.setdefault(progress.partial.refined, (at[0] - began[0], at[1] - began[1]))
 
-    run_job(job, note)
+    proposal = run_job(job, note)
     end = now()
     whole = end[0] - began[0], end[1] - began[1]
-    return [marks.get(False, whole), marks.get(True, whole), whole]
+    refined = marks.get(True, whole)
+    return [marks.get(False, refined), refined, whole], proposal
 
 
-def painted(pair: Pair, count: int) -> tuple[Clock, list[Clock]]:
+def agreement(pair: Pair, proposal: Proposal, painted: tuple[int, ...] = ()) -> float:
+    """Mean Dice of the classes over the slices of their range that were not painted."""
+    truth, found = np.asarray(pair[1].array), np.asarray(proposal.labels.array)
+    filled = np.flatnonzero(truth.any(axis=(0, 1)))
+    rest = [n for n in range(filled[0], filled[-1] + 1) if n not in painted]
+    return float(np.mean([dice(truth[..., rest] == v, found[..., rest] == v) for v in proposal.classes]))
+
+
+def painted(pair: Pair, count: int) -> Measured:
     """Some slices painted, the rest learned."""
     slices = spaced(pair[1], count)
     support, adding = added(pair, slices)
     view = slices[len(slices) // 2] + 1
-    return adding, answered(SameVolumeEngine().propose(SameVolumeRequest(pair[0], support, view)))
+    marks, proposal = answered(SameVolumeEngine().propose(SameVolumeRequest(pair[0], support, view)))
+    return adding, marks, agreement(pair, proposal, slices)
 
 
-def other_patient(query: Pair, source: Pair, count: int) -> tuple[Clock, list[Clock]]:
+def other_patient(query: Pair, source: Pair, count: int) -> Measured:
     """Slices of another patient as prototypes."""
     support, adding = added(source, spaced(source[1], count))
-    return adding, answered(across(AcrossRequest(query[0], support, EfficientNetEncoder("cpu"))))
+    view = query[0].grid[2] // 2
+    marks, proposal = answered(across(AcrossRequest(query[0], support, EfficientNetEncoder("cpu"), view=view)))
+    return adding, marks, agreement(query, proposal)
 
 
-CASES: dict[str, tuple[Callable[[], list[Pair]], Callable[..., tuple[Clock, list[Clock]]]]] = {
+CASES: dict[str, tuple[Callable[[], list[Pair]], Callable[..., Measured]]] = {
     "ct_abdomen, liver": (lambda: [abdomen(5)], lambda pair: painted(pair, 5)),
     "ct_abdomen, all organs": (lambda: [abdomen(None)], lambda pair: painted(pair, 5)),
     "512 x 512 x 60, liver": (lambda: [large()], lambda pair: painted(pair, 5)),
@@ -160,9 +177,9 @@ def measure(name: str, threads: int) -> None:
     make, run = CASES[name]
     pairs = make()
     before = peak()
-    adding, marks = run(*pairs)
+    adding, marks, overlap = run(*pairs)
     cells = [f"{wall:.2f}, {cpu:.2f}" for wall, cpu in (adding, *marks)]
-    print(f"| {name} | {' | '.join(cells)} | {peak() - before:.0f} |", flush=True)
+    print(f"| {name} | {' | '.join(cells)} | {peak() - before:.0f} | {overlap:.3f} |", flush=True)
 
 
 def main() -> None:
@@ -176,7 +193,8 @@ def main() -> None:
         measure(arguments.only, arguments.threads)
         return
     print(
-        "| case | adding: wall, CPU s | first look | refined | all | peak, MiB |\n|---|---|---|---|---|---|", flush=True
+        "| case | adding: wall, CPU s | first look | refined | all | peak, MiB | Dice |\n|---|---|---|---|---|---|---|",
+        flush=True,
     )
     for name in arguments.cases:
         command = [sys.executable, __file__, "--only", name, "--threads", str(arguments.threads)]

@@ -14,10 +14,12 @@ from voxelsmith.core.progress import run_job
 from voxelsmith.core.resample import reorient, resample_to_spacing
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment import chunk_protocol, prototype_bank
+from voxelsmith.segment import across_volumes, chunk_protocol, prototype_bank
 from voxelsmith.segment.across_volumes import AcrossRequest, AcrossSettings, propose, spread_of
+from voxelsmith.segment.common_grid import sliced_example, sliced_query
 from voxelsmith.segment.features import HandMadeEncoder
 from voxelsmith.segment.proposal import PROTOTYPES
+from voxelsmith.segment.rival import Rival
 
 ENCODER = HandMadeEncoder(scales=(1.0, 2.0), structured=())
 
@@ -208,10 +210,62 @@ def test_channels_that_say_the_same_again_change_nothing(usual):
     np.testing.assert_allclose(again.probabilities.astype(float), found.probabilities.astype(float), atol=0.01)
 
 
-def test_places_count_little_where_query_and_support_have_nothing_in_common(usual):
-    query, _, support, found = usual
+def textured(query):
     texture = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=GRID), 1.5)
-    other = replace(query, array=(1000 * texture).astype(np.float32))
+    return replace(query, array=(1000 * texture).astype(np.float32))
+
+
+def test_labels_as_they_lie_are_taken_where_they_explain_the_support_better(usual):
+    query, _, support, _ = usual
+    found = proposal(textured(query), support, alignment="auto", vague_spread=1.0)
+    (why,) = [note for note in found.notes if "as they lie" in note]
+    assert why.startswith("The labels of example 1 were taken over")
+    labels = support.examples[0].labels
+    assert min(dice(labels.mask(v), found.labels.mask(v)) for v in (1, 2)) > 0.9
+    assert found.confidence.max() <= 1
+
+
+def test_prototypes_are_kept_where_what_they_find_explains_the_support_better(monkeypatch):
+    monkeypatch.setattr(across_volumes, "telling", lambda *_: False)
+    query, truth = body(5, shift=(6, 0, 0))
+    support = support_of(body(0))
+    found = proposal(query, support, alignment="auto")
+    (why,) = [note for note in found.notes if "as they lie" in note]
+    assert why.startswith("Prototypes were preferred")
+    lying = [dice(truth.mask(v), support.examples[0].labels.mask(v)) for v in (1, 2)]
+    assert min(overlaps(found, truth)) > max(lying) + 0.1
+
+
+def test_labels_can_only_be_taken_as_they_lie_if_all_of_them_are_there(usual):
+    query, _, _, _ = usual
+    other = textured(query)
+    support = support_of(body(0), axis=2, slices=(4, 6))
+    assert not any("as they lie" in note for note in proposal(other, support, alignment="auto").notes)
+    whole = support_of(body(0))
+    assert not any("as they lie" in note for note in proposal(other, whole, (2, 9), alignment="auto").notes)
+
+
+def test_the_most_alike_example_is_laid_onto_the_query():
+    (query, _), *others = (body(n) for n in (5, 0, 1))
+    flat = Volume(np.zeros(GRID, np.float32), query.affine)
+    support = support_of((flat, others[0][1]), others[1]).enabled
+    target = sliced_query(query, 2, 2.0)
+    rival = Rival(target, [sliced_example(e, query, 2, 2.0) for e in support], (1, 2))
+    assert rival.number == 1
+    marked = rival.plane(6).argmax(0)
+    np.testing.assert_array_equal(marked, others[1][1].array[..., 6])
+    empty = np.zeros((3, *GRID[:2]), np.float32)
+    rival.compare(6, empty, (0.4, 0.3))
+    assert not rival.wins
+    rival.compare(5, empty, (0.0, 0.3))
+    assert rival.wins
+    assert "Dice 0.30 against" in rival.told
+
+
+def test_places_count_little_where_query_and_support_have_nothing_in_common(usual):
+    query, _, _, found = usual
+    other = textured(query)
+    support = support_of(body(0), axis=2, slices=tuple(range(GRID[2])))
     vague, narrow = (proposal(other, support, alignment="auto", vague_spread=spread) for spread in (1.0, 0.2))
     for note in ("Places counted little", "centres of the images"):
         assert any(note in told for told in vague.notes)
@@ -241,6 +295,44 @@ def test_wrong_input_gets_a_sentence():
     series = Volume(np.zeros((*GRID, 2), np.float32), query.affine, extra_axis="time")
     with pytest.raises(InputError, match="one 3-D image"):
         proposal(series, support_of((query, labels)))
+
+
+def test_slices_of_one_image_are_placed_once(usual, monkeypatch):
+    query, _, _, _ = usual
+    image, labels = body(0)
+    placed = []
+
+    def counted(*arguments):
+        placed.append(arguments)
+        return (yield from genuine(*arguments))
+
+    genuine = across_volumes.place
+    monkeypatch.setattr(across_volumes, "place", counted)
+    support = SupportSet()
+    for n in (4, 6, 8):
+        support = support.add(SupportExample(image, labels, 2, (n,)))
+    support = support.add(SupportExample(*body(1)))
+    assert len([note for note in proposal(query, support).notes if "was placed" in note]) == 4
+    assert len(placed) == 2
+
+
+def test_the_slice_in_view_is_answered_before_the_others(usual):
+    query, _, support, found = usual
+    settings = AcrossSettings(alignment="slices", per_slice=60, most=200)
+    seen = []
+    request = AcrossRequest(query, support, ENCODER, settings=settings, view=7)
+    whole = run_job(propose(request), seen.append)
+    (shown,) = [n for n, progress in enumerate(seen) if progress.partial is not None]
+    slices = [n for n, progress in enumerate(seen) if progress.message.startswith("Segmented")]
+    assert shown == slices[0]
+    assert len(slices) == GRID[2]
+    look = seen[shown].partial
+    assert (look.axis, look.index, look.refined) == (2, 7, True)
+    # Slices are blurred into each other in the end, so outlines may differ.
+    assert (look.labels == whole.labels.array[..., 7]).mean() > 0.95
+    assert look.labels.any()
+    np.testing.assert_array_equal(whole.labels.array, found.labels.array)
+    np.testing.assert_array_equal(whole.confidence, found.confidence)
 
 
 def test_a_job_reports_every_slice_and_can_be_stopped(usual):

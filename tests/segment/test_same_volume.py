@@ -243,10 +243,11 @@ def test_the_slice_in_view_is_answered_first_and_refined(tube):
     request = SameVolumeRequest(image, support_of(image, truth.astype(np.uint8)), view=14, settings=QUICK)
     run_job(SameVolumeEngine().propose(request), seen.append)
     previews = [(n, p.partial) for n, p in enumerate(seen) if isinstance(p.partial, SlicePreview)]
-    (at, rough), (later, fine) = previews
+    (at, rough), (soon, early), (later, fine) = previews
     assert at == 1
-    assert (rough.index, rough.refined, fine.index, fine.refined) == (14, False, 14, True)
-    assert seen[later - 1].message == "Checking with painted slices"
+    assert [(p.index, p.refined) for p in (rough, early, fine)] == [(14, False), (14, True), (14, True)]
+    assert [seen[n].message for n in (soon, later - 1)] == ["Learning", "Checking with painted slices"]
+    assert dice(truth[..., 14], early.labels) > dice(truth[..., 14], rough.labels)
     assert dice(truth[..., 14], fine.labels) > dice(truth[..., 14], rough.labels)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 

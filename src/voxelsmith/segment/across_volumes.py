@@ -8,9 +8,9 @@ annotated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
@@ -18,18 +18,17 @@ from scipy import ndimage
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportExample, SupportSet
 from voxelsmith.core.volume import Volume, smallest_label_dtype
-from voxelsmith.segment.common_grid import (
-    Sliced,
-    common_grid,
-    region,
-    sliced_example,
-    told,
-)
+from voxelsmith.segment.canvas import SlicePreview
+from voxelsmith.segment.common_grid import Sliced, common_grid, region, slab, sliced_example, told
 from voxelsmith.segment.features import Encoder
 from voxelsmith.segment.placement import How, Placement, place, telling
 from voxelsmith.segment.proposal import PROTOTYPES, Proposal, Provenance
 from voxelsmith.segment.prototype_bank import Bank, BankSettings, read_slices
+from voxelsmith.segment.rival import Rival, whole
 from voxelsmith.segment.zoom import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Hippocampus and lung MR of different patients lie at 0.1 to 0.2, CT beside MR at 0.3 to 0.7.
 _FOREIGN = 0.3
@@ -94,6 +93,8 @@ class AcrossRequest:
         that is for the engine to find.
     settings
         The rest.
+    view
+        The slice in view along that axis, which is answered first.
     """
 
     query: Volume
@@ -101,6 +102,7 @@ class AcrossRequest:
     encoder: Encoder
     known_range: tuple[int, int] | None = None
     settings: AcrossSettings = field(default_factory=AcrossSettings)
+    view: int | None = None
 
 
 def propose(request: AcrossRequest) -> Job[Proposal]:
@@ -114,7 +116,7 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
     Yields
     ------
     Progress
-        Of 100.
+        Of 100; ``partial`` is a :class:`~voxelsmith.segment.canvas.SlicePreview` of the slice in view.
 
     Returns
     -------
@@ -133,41 +135,75 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
     axis = target.axis
     sources = [sliced_example(example, query, axis, pixel) for example in examples]
     placements, notes = yield from _placements(request, target, sources, pixel)
-    spread = None
+    spread, rival = None, None
     if settings.position:
         sure = telling(sources, placements)
         spread = spread_of(examples, settings.spread if sure else settings.vague_spread)
-        notes += [] if sure else [_VAGUE_PLACE]
+        if not sure:
+            notes.append(_VAGUE_PLACE)
+            rival = Rival(target, sources, request.support.values) if _may_lie(request) else None
     bank = Bank(
         request.support.values,
         axis,
         BankSettings(settings.prototypes, spread, settings.per_slice, settings.most, settings.window),
     )
     yield from _learn(bank, request, sources, placements)
-    planes, confidence = [], np.empty(target.image.grid[axis], np.float32)
-    for n, features in read_slices(target, request.encoder, range(len(confidence))):
-        done = _READ + (_TOTAL - _READ) * n // len(confidence)
-        yield Progress(done, _TOTAL, f"Segmenting slice {n + 1} of {len(confidence)}")
+    count = target.image.grid[axis]
+    confidence = np.empty(count, np.float32)
+    planes = np.empty((len(request.support.values) + 1, *target.image.grid), np.float32)
+    for done, (n, features) in enumerate(_from_view(target, request)):
         plane, confidence[n] = bank.answer(target, n, features)
-        planes.append(plane)
+        np.moveaxis(planes, 1 + axis, 1)[:, n] = plane
+        if rival is not None:
+            own, theirs = bank.explains(target, n, features, (plane, rival.plane(n)))
+            rival.compare(n, plane, (own, theirs))
+        look = _preview(request, target, n, plane, pixel) if n == request.view else None
+        yield Progress(
+            _READ + (_TOTAL - _READ) * done // count, _TOTAL, f"Segmented {done + 1} of {count} slices", look
+        )
     if bank.foreignness() > _FOREIGN:
         notes.append(
             "The query looks unlike the support, as another kind of image or another part of the body does; check that "
             "they belong together."
         )
-    return _proposal(request, target, np.stack(planes, axis=1 + axis), confidence, tuple(notes), pixel)
+    if rival is not None:
+        notes.append(rival.told)
+        if rival.wins:
+            confidence = rival.confidence
+            planes = np.stack([rival.plane(n) for n in range(count)], axis=1 + axis)
+    return _proposal(request, target, planes, confidence, tuple(notes), pixel)
+
+
+def _may_lie(request: AcrossRequest) -> bool:
+    """Whether labels of the examples can be taken as they lie."""
+    given = request.known_range is not None or request.settings.prototypes == "global"
+    return not given and request.settings.alignment == "auto" and whole(request.support.enabled)
+
+
+def _from_view(target: Sliced, request: AcrossRequest) -> Iterator[tuple[int, Tensor]]:
+    """The query's slices with their features, the one in view first and alone: several that are read at once wait."""
+    slices = range(target.image.grid[target.axis])
+    first = [n for n in slices if n == request.view]
+    yield from read_slices(target, request.encoder, first)
+    yield from read_slices(target, request.encoder, [n for n in slices if n not in first])
 
 
 def _placements(
     request: AcrossRequest, target: Sliced, sources: Sequence[Sliced], pixel: float
 ) -> Job[tuple[list[Placement], list[str]]]:
-    """Place every example; and what the user should know of it, in sentences."""
+    """Place every example, slices of one image together; and what the user should know of it, in sentences."""
     placements, notes = [], []
+    known: dict[str, Placement] = {}
     for number, (example, source) in enumerate(zip(request.support.enabled, sources, strict=True)):
         done = _PLACED * number // len(sources)
-        yield Progress(done, _TOTAL, f"Placing example {number + 1}")
         notes += told(request.query, example, number + 1, pixel)
-        placement = yield from _quiet(place(target, source, request.settings.alignment, request.known_range), done)
+        placement = known.get(example.image_fingerprint)
+        if placement is None:
+            yield Progress(done, _TOTAL, f"Placing example {number + 1}")
+            placement = yield from _quiet(place(target, source, request.settings.alignment, request.known_range), done)
+        if request.known_range is None:
+            # A range is met by the labels of each example, all else by the image alone.
+            known[example.image_fingerprint] = placement
         placements.append(placement)
         notes.append(_placed(placement, number + 1))
     return placements, notes
@@ -229,6 +265,17 @@ def _placed(placement: Placement, number: int) -> str:
         return f"Example {number} was placed by {placement.how} registration (correlation {placement.alike:.2f})."
     by = {"range": "the range that you gave", "slices": "matching its slices", "centres": "the centres of the images"}
     return f"Example {number} was placed by {by[placement.how]}."
+
+
+def _preview(request: AcrossRequest, target: Sliced, n: int, plane: FloatArray, pixel: float) -> SlicePreview:
+    """The labels of one slice from its probabilities, shape (1 + C, *plane), at the query's own pixels."""
+    axis = target.axis
+    across = np.delete(target.image.spacing, axis)
+    smooth = ndimage.gaussian_filter(plane, (0, *(request.settings.smoothing * pixel / across)), mode="nearest")
+    fine = slab(region(request.query, axis, pixel), axis, 1)
+    channels = np.stack([fine.dense(np.expand_dims(channel, axis)).squeeze(axis) for channel in smooth])
+    values = np.array((0, *request.support.values), smallest_label_dtype(max(request.support.values)))
+    return SlicePreview(axis, n, values[channels.argmax(axis=0)], refined=True)
 
 
 def _proposal(

@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,14 @@ from scipy import ndimage
 
 from voxelsmith.core.affine import Affine
 from voxelsmith.core.volume import Volume
+from voxelsmith.segment.common_grid import slab
 from voxelsmith.segment.painted import Painted
 from voxelsmith.segment.prior import Prior
 from voxelsmith.segment.zoom import FloatArray, Region
 
 _FAR_PIXELS = 3
+_PIXELS_AT_ONCE = 40_000
+_TRUNCATE = 4.0
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,36 @@ class Canvas:
         rows: list[int] = np.flatnonzero(~self.painted.finished).tolist()
         return rows if first is None else sorted(rows, key=lambda row: abs(row - first))
 
-    def settle(self, row: int, pixels: npt.NDArray[np.bool_], seen: FloatArray) -> None:
-        """Weigh what the classifier says of some pixels of a row, shape (pixels, 1 + C), with the shape prior."""
-        odds = np.log(seen) + self.prior.log_odds(row, pixels)
-        odds = np.exp(odds - odds.max(axis=1, keepdims=True))
-        self._likely[:, row, pixels] = (odds[:, 1:] / odds.sum(axis=1, keepdims=True)).T
+    def parts(self, rows: Sequence[int]) -> Iterator[list[int]]:
+        """Rows to propose at once: the first one alone, then as many as keep reports coming."""
+        part: list[int] = []
+        pixels = 0
+        for row in rows:
+            part.append(row)
+            pixels += int(self.prior.near(row).sum())
+            if row == rows[0] or pixels >= _PIXELS_AT_ONCE:
+                yield part
+                part, pixels = [], 0
+        if part:
+            yield part
+
+    def settle(self, rows: Sequence[int], pixels: npt.NDArray[np.bool_], seen: FloatArray) -> None:
+        """Weigh what the classifier says of some pixels of some rows with the shape prior.
+
+        Parameters
+        ----------
+        rows
+            Which ones.
+        pixels : bool array, shape (len(rows), A, B)
+            Where.
+        seen : float array, shape (number of pixels, 1 + C)
+            Probabilities, background first.
+        """
+        ends = np.cumsum(pixels.sum(axis=(1, 2)))
+        for row, here, said in zip(rows, pixels, np.split(seen, ends[:-1]), strict=True):
+            odds = np.log(said) + self.prior.log_odds(row, here)
+            odds = np.exp(odds - odds.max(axis=1, keepdims=True))
+            self._likely[:, row, here] = (odds[:, 1:] / odds.sum(axis=1, keepdims=True)).T
 
     def preview(self, row: int, refined: bool) -> SlicePreview:
         """The labels of one row at the image's own pixels; unless refined, those of the interpolated shapes."""
@@ -148,25 +176,51 @@ class Canvas:
     def labels_and_probabilities(self) -> tuple[npt.NDArray[np.unsignedinteger[Any]], npt.NDArray[np.float16]]:
         """Label values, shape (N, A, B), and probabilities, shape (C, N, A, B), at the image's own voxels."""
         painted = self.painted
-        probabilities = np.empty((len(painted.values), *painted.known.shape), dtype=np.float16)
-        width = self._smoothing * min(self._spacing) / np.array(self._spacing)
-        for channel, value in enumerate(painted.values):
-            fine = self.at_full_resolution(ndimage.gaussian_filter(self._likely[channel], width, mode="nearest"))
+        probabilities = np.zeros((len(painted.values), *painted.known.shape), dtype=np.float16)
+        labels = np.zeros(painted.known.shape, dtype=painted.labels.dtype)
+        total, best = np.zeros((2, *painted.known.shape), dtype=np.float32)
+        near = self._rows_around()
+        for channel, rows in near.items():
+            value = painted.values[channel]
+            fine = self._smoothed(channel, rows)
             if painted.excluded is not None:
-                fine = np.where(painted.excluded[channel], 0, fine)
-            probabilities[channel] = np.where(painted.known, painted.labels == value, fine)
-        labels = self._as_values(_most_likely(probabilities))
-        for channel, value in enumerate(painted.values):
-            mask = labels == value
+                fine[painted.excluded[channel, rows]] = 0
+            fine = np.where(painted.known[rows], painted.labels[rows] == value, fine)
+            probabilities[channel, rows] = fine
+            labels[rows][fine > best[rows]] = value
+            np.maximum(best[rows], fine, out=best[rows])
+            total[rows] += fine
+        labels[best <= 1 - total] = 0
+        for channel, rows in near.items():
+            value = painted.values[channel]
+            mask = labels[rows] == value
             inside = self.prior.distance[channel] > 0
-            anchor = (painted.labels == value) | inside[np.ix_(*self._nearest)]
-            labels[mask & ~_anchored(mask, anchor)] = 0
+            anchor = (painted.labels[rows] == value) | inside[np.ix_(*self._nearest)][rows]
+            labels[rows][mask & ~_anchored(mask, anchor)] = 0
         return labels, probabilities
 
+    def _rows_around(self) -> dict[int, slice]:
+        """The rows that each class may reach, as far as blurring carries it; without classes that reach none."""
+        beyond = int(np.ceil(_TRUNCATE * self._smoothing))
+        found = {}
+        for channel, value in enumerate(self.painted.values):
+            painted = (self.painted.labels == value).any(axis=(1, 2))
+            rows = np.flatnonzero(painted | self.prior.rows_near(channel))
+            if len(rows):
+                found[channel] = slice(max(0, int(rows[0]) - beyond), int(rows[-1]) + 1 + beyond)
+        return found
+
+    def _smoothed(self, channel: int, rows: slice) -> FloatArray:
+        """Probabilities of a class in some rows, blurred, at the image's own voxels; shape (rows, A, B)."""
+        width = self._smoothing * min(self._spacing) / np.array(self._spacing)
+        likely = ndimage.gaussian_filter(self._likely[channel, rows], width, mode="nearest", truncate=_TRUNCATE)
+        return self.at_full_resolution(likely)
+
     def at_full_resolution(self, working: FloatArray) -> FloatArray:
-        """An array of the working grid, shape (N, A, B), interpolated to the image's own voxels."""
-        fine = self._region.dense(self.painted.to_volume(working))
-        return np.moveaxis(fine, self.painted.axis, 0)
+        """Rows of an array of the working grid, shape (rows, A, B), interpolated to the image's own voxels."""
+        axis = self.painted.axis
+        rows = slab(self._region, axis, len(working))
+        return np.moveaxis(rows.dense(self.painted.to_volume(working)), axis, 0)
 
     def _as_values(self, channels: npt.NDArray[np.intp]) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Channel + 1 to label value."""

@@ -138,6 +138,15 @@ def region(volume: Volume, axis: int, pixel: float) -> Region:
     return Region(Box((0, 0, 0), (a - 1, b - 1, c - 1)), (i, j, k), exact, volume.spacing * exact)
 
 
+def slab(working: Region, axis: int, count: int) -> Region:
+    """The grid of some slices of a region the slices of which are the image's own; where they lie is left out."""
+    shape, grid = list(working.box.shape), list(working.grid)
+    shape[axis] = grid[axis] = count
+    i, j, k = shape
+    a, b, c = grid
+    return replace(working, box=Box((0, 0, 0), (i - 1, j - 1, k - 1)), grid=(a, b, c))
+
+
 def _averaged(volume: Volume, axis: int, pixel: float) -> Volume:
     working = region(volume, axis, pixel)
     array = working.average(np.asarray(volume.array))

@@ -63,7 +63,7 @@ class FewShotRequest:
     engine
         One of :data:`ENGINES`, or "automatic".
     view
-        The slice in view, for painted slices of the same volume.
+        The slice in view, which painted slices of the same volume and prototypes answer first.
     known_range
         First and last slice of the query with the classes, for prototypes; None if that is to be found.
     encoder
@@ -184,7 +184,7 @@ def propose(request: FewShotRequest) -> Job[Proposal]:
             encoder = CachedEncoder(trained_encoder(request.trained, request.device))
         return (
             yield from across_volumes.propose(
-                across_volumes.AcrossRequest(query, support, encoder, request.known_range)
+                across_volumes.AcrossRequest(query, support, encoder, request.known_range, view=request.view)
             )
         )
     if engine == PROPAGATION:

@@ -112,12 +112,14 @@ def paint(image: Volume, support: SupportSet, axis: int | None = None, span: tup
         if example.ignored is not None:
             said &= ~example.ignored
         here, told = (np.moveaxis(a[box.slices], axis, 0) for a in (example.labels.array, said))
-        whole = set(np.flatnonzero(told.all(axis=(1, 2))).tolist())
+        rows = np.flatnonzero(told.any(axis=(1, 2)))
+        here, told = here[rows], told[rows]
+        whole = set(rows[told.all(axis=(1, 2))].tolist())
         for channel, value in enumerate(values):
             is_class = told & (here == value)
             is_not = told & ~is_class if value in example.classes else told & (here > 0) & ~is_class
-            yes[channel] = (yes[channel] | is_class) & ~is_not
-            no[channel] = (no[channel] | is_not) & ~is_class
+            yes[channel, rows] = (yes[channel, rows] | is_class) & ~is_not
+            no[channel, rows] = (no[channel, rows] | is_not) & ~is_class
             complete[channel] |= whole if value in example.classes else set()
     known = np.asarray(yes.any(axis=0) | no.all(axis=0))
     labels = np.zeros(shape, dtype=smallest_label_dtype(max(values)))

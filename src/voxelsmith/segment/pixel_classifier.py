@@ -1,15 +1,19 @@
 """The pixel classifier: gradient-boosted trees from features, position and interpolated shape to classes.
 
-Owns which painted voxels are learned from (where one kind abounds a part of it, which the answers make up for), how
-the answers of two models are averaged (one sees the image and the position alone, the other the interpolated shape
-too), and what the first one says of a painted slice that it has not seen.
-The trees are scikit-learn's histogram gradient boosting (Ke et al., LightGBM, NeurIPS 2017).
+Owns which painted voxels are learned from (where one kind abounds a part of it, which the answers make up for), how the
+answers of two models are averaged (one sees the image and the position alone, the other the interpolated shape too),
+and what the first one says of a painted slice that it has not seen. A few kinds are learned together. Of many, each
+is learned against what lies around it, and asked for within its reach only, so that time grows with what is painted and
+not with the number of classes. The trees are scikit-learn's histogram gradient boosting (Ke et al., LightGBM, NeurIPS
+2017); one kind against the rest follows Rifkin and Klautau, Journal of Machine Learning Research 5, 2004.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +21,21 @@ import numpy.typing as npt
 
 from voxelsmith.core.errors import InputError
 from voxelsmith.segment.features import HalfArray
-from voxelsmith.segment.prior import Prior
+from voxelsmith.segment.prior import Prior, Voxels
 from voxelsmith.segment.zoom import FloatArray
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import ThreadpoolController
 
 _LEARN_REACH = 1.5
-_LEAST = 0.01
-# Voxels to learn from however many classes there are.
-_MANY_KINDS = 20_000
+_LEAST, _NEVER = 0.01, 1e-12
+# More kinds than this are learned one against the rest.
+_TOGETHER = 4
+# Voxels of a kind, and as many of the rest, however many kinds there are.
+_LEAST_VOXELS = 2000
+# Voxels of a slice that is left out.
+_CHECKED = 6000
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,11 @@ class ClassifierSettings:
     voxels
         At most so many painted voxels are learned from, shared between background and class; with more classes fewer.
     trees
-        Rounds of boosting.
+        Rounds of boosting; half as many where one kind is learned against the rest.
     leaves
         Leaves of a tree.
     rate
-        Learning rate.
+        Learning rate; twice that where one kind is learned against the rest.
     share
         Share of the features that a split may choose from.
     ridge
@@ -62,7 +71,7 @@ class ClassifierSettings:
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """What is said of the learned voxels of one slice by trees that have not seen it.
+    """What is said of known voxels of one slice by trees that have not seen it.
 
     Parameters
     ----------
@@ -85,12 +94,31 @@ class LeftOut:
     stands_for: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Voxels to learn from: their slices, what they are, and what models may look at.
+
+    ``kinds`` are 0 for the rest and 1 for the one kind where that is what is learned; ``stands_for`` says for how many
+    voxels each one of every kind stands, in ascending order.
+    """
+
+    rows: npt.NDArray[np.intp]
+    kinds: npt.NDArray[np.integer[Any]]
+    stands_for: FloatArray
+    inputs: tuple[FloatArray, ...]
+
+    def can_spare(self, row: int) -> bool:
+        """Whether all kinds are still known without a slice."""
+        return len(np.unique(self.kinds[self.rows != row])) == len(self.stands_for)
+
+
 class PixelClassifier:
     """Learns from painted voxels, then says how likely others belong to each class."""
 
     def __init__(self, settings: ClassifierSettings) -> None:
         self._settings = settings
-        self._models: list[HistGradientBoostingClassifier] = []
+        self._samples: dict[int, _Sample] = {}
+        self._models: dict[int, list[tuple[int, HistGradientBoostingClassifier]]] = {}
 
     def learn(
         self,
@@ -98,7 +126,8 @@ class PixelClassifier:
         target: npt.NDArray[np.integer[Any]],
         known: npt.NDArray[np.bool_],
         prior: Prior,
-    ) -> int:
+        first: int | None = None,
+    ) -> tuple[int, int]:
         """Choose the voxels to learn from.
 
         Parameters
@@ -111,83 +140,168 @@ class PixelClassifier:
             Bool array, shape (N, A, B): which voxels may be learned from.
         prior
             Of the C classes.
+        first
+            The row that is wanted first, if any.
 
         Returns
         -------
-        int
-            How many models there are to :meth:`grow`.
+        int, int
+            How many models there are to :meth:`grow`, and after how many of them ``first`` has an answer.
 
         Raises
         ------
         InputError
             If all known voxels are of one kind.
         """
-        rows: list[int] = np.flatnonzero(known.any(axis=(1, 2))).tolist()
-        near = np.zeros_like(known)
-        for row in rows:
-            near[row] = known[row] & prior.near(row, _LEARN_REACH)
-        kinds, counts = np.unique(target[near], return_counts=True)
-        if len(kinds) < 2:
+        rows = np.flatnonzero(known.any(axis=(1, 2)))
+        each = np.stack([prior.near_each(row, _LEARN_REACH) for row in rows.tolist()], axis=1)
+        self._features, self._prior, self._target, self._painted = features, prior, target, rows
+        self._near = np.zeros_like(known)
+        self._near[rows] = known[rows] & each.any(axis=0)
+        slices, a, b = np.nonzero(self._near)
+        at = slices, a, b
+        found = target[at]
+        self._kinds: list[int] = np.unique(found).tolist()
+        if self.kinds < 2:
             raise InputError(
                 "Learning needs painted voxels of a class and of the background beside it, but all are of one kind; "
                 "review a whole slice, or paint one more class."
             )
-        # Trees of many kinds take as many times longer.
-        voxels = self._settings.voxels
-        most = min(voxels, max(2 * voxels // len(kinds), _MANY_KINDS)) // len(kinds)
         rng = np.random.default_rng(self._settings.seed)
-        chosen = np.zeros_like(known)
-        stands_for = np.ones(int(kinds[-1]) + 1, dtype=np.float32)
-        for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-            candidates = np.flatnonzero(near & (target == kind))
-            if count > most:
-                candidates = rng.choice(candidates, most, replace=False)
-                stands_for[kind] = count / most
-            chosen.ravel()[candidates] = True
-        image = [_inputs(features[:, row], row, len(known), chosen[row]) for row in rows]
-        shape = [prior.feature(row, chosen[row], held_out=True) for row in rows]
-        self._kinds = target[rows][chosen[rows]]
-        self._rows = np.repeat(rows, [int(chosen[row].sum()) for row in rows])
-        self._chosen, self._channels = chosen, prior.distance.shape[0]
-        self._stands_for = stands_for
-        self._inputs = [np.concatenate(image)]
-        self._inputs[0][:, len(features)] = _spread_out(self._rows, rng) / max(len(known) - 1, 1)
-        if prior.can_hold_out:
-            self._inputs.append(np.concatenate([self._inputs[0], np.concatenate(shape)], axis=1))
-        return len(self._inputs)
+        if self._together:
+            most = 2 * self._settings.voxels // self.kinds**2
+            self._samples[0] = self._sample(at, found, self._kinds, most, rng)
+        else:
+            most = max(self._settings.voxels // (2 * self.kinds), _LEAST_VOXELS)
+            for kind in self._kinds:
+                own = found == kind
+                around = np.ones_like(own)
+                if kind:
+                    beside = each[kind - 1, np.searchsorted(rows, slices), a, b] & ~own
+                    around = own | beside if beside.any() else around
+                part = slices[around], a[around], b[around]
+                self._samples[kind] = self._sample(part, own[around].astype(int), (0, 1), most, rng)
+        wanted = self._shown(first) if first is not None else set()
+        views = range(1 + prior.can_hold_out)
+        # What knows the shapes says most, so it comes first.
+        self._order = sorted(
+            ((kind, view) for kind in self._samples for view in views), key=lambda m: (m[0] not in wanted, -m[1], m[0])
+        )
+        return len(self._order), len(wanted)
+
+    def _sample(
+        self,
+        at: Voxels,
+        found: npt.NDArray[np.integer[Any]],
+        kinds: Sequence[int],
+        most: int,
+        rng: np.random.Generator,
+    ) -> _Sample:
+        """At most so many of the voxels of each kind, and what they look like."""
+        all_of = [np.flatnonzero(found == kind) for kind in kinds]
+        taken = [some if len(some) <= most else rng.choice(some, most, replace=False) for some in all_of]
+        chosen = np.sort(np.concatenate(taken))
+        at = at[0][chosen], at[1][chosen], at[2][chosen]
+        image = self._inputs(at, _spread_out(at[0], self._painted, rng))
+        views = [image]
+        if self._prior.can_hold_out:
+            views.append(np.concatenate([image, self._prior.feature(at, held_out=True)], axis=1))
+        stands_for = np.array([len(a) / len(t) for a, t in zip(all_of, taken, strict=True)], dtype=np.float32)
+        return _Sample(at[0], found[chosen], stands_for, tuple(views))
+
+    @property
+    def _together(self) -> bool:
+        return self.kinds <= _TOGETHER
+
+    def _shown(self, row: int) -> set[int]:
+        """The samples whose models a row needs."""
+        near = {0, *(1 + np.flatnonzero(self._prior.near_each(row).any(axis=(1, 2)))).tolist()}
+        return set(self._samples) if self._together else set(self._samples) & near
 
     def grow(self, model: int) -> None:
-        """Fit one of the models that :meth:`learn` counted."""
-        self._models.append(self._grown(self._inputs[model], self._kinds))
+        """Fit one of the models that :meth:`learn` counted; in their order."""
+        kind, view = self._order[model]
+        sample = self._samples[kind]
+        self._models.setdefault(kind, []).append((view, self._grown(sample.inputs[view], sample.kinds)))
 
     @property
     def kinds(self) -> int:
         """How many kinds of voxels were learned from, the background among them; time grows with it."""
-        return int(np.count_nonzero(np.bincount(self._kinds)))
+        return len(self._kinds)
 
     def rows_to_leave_out(self, most: int) -> list[int]:
         """Some slices, evenly spaced, without each of which all kinds are still known."""
-        kinds = np.unique(self._kinds)
-        rows = [row for row in np.unique(self._rows) if len(np.unique(self._kinds[self._rows != row])) == len(kinds)]
+        rows = [row for row in self._painted.tolist() if all(s.can_spare(row) for s in self._samples.values())]
         count = min(most, len(rows))
         return [int(rows[n]) for n in ((np.arange(count) + 0.5) * len(rows) / max(count, 1)).astype(int)]
 
     def leave_out(self, row: int) -> LeftOut:
         """Learn from all slices but one, from the image and the position alone, and say what is in that one."""
-        here = self._rows == row
-        trees = self._grown(self._inputs[0][~here], self._kinds[~here])
-        seen = _certain_of_nothing(self._answer(trees, self._inputs[0][here]))
-        kinds = self._kinds[here]
-        return LeftOut(row, self._chosen[row], seen, kinds, self._stands_for[kinds])
+        a, b = np.nonzero(self._near[row])
+        stands_for = 1.0
+        if len(a) > _CHECKED:
+            kept = np.sort(np.random.default_rng(self._settings.seed).choice(len(a), _CHECKED, replace=False))
+            stands_for = len(a) / _CHECKED
+            a, b = a[kept], b[kept]
+        at = np.full(len(a), row), a, b
+        inputs = self._inputs(at, at[0])
+
+        def said(kind: int, asked: npt.NDArray[np.bool_]) -> FloatArray:
+            sample = self._samples[kind]
+            other = sample.rows != row
+            trees = self._grown(sample.inputs[0][other], sample.kinds[other])
+            return self._answer(trees, sample, inputs[asked])
+
+        pixels = np.zeros(self._near.shape[1:], dtype=bool)
+        pixels[a, b] = True
+        seen = self._joined(self._prior.near_each(row, _LEARN_REACH)[:, a, b], list(self._samples), said)
+        return LeftOut(row, pixels, seen, self._target[at], np.full(len(a), stands_for, dtype=np.float32))
+
+    def predict(self, rows: Sequence[int], pixels: npt.NDArray[np.bool_]) -> FloatArray:
+        """Probabilities of some pixels of some rows, from the models that are grown.
+
+        Parameters
+        ----------
+        rows
+            Which ones.
+        pixels
+            Bool array, shape (len(rows), A, B): where; at least one.
+
+        Returns
+        -------
+        float32 array, shape (number of pixels, 1 + C)
+            Background first; none is 0, and each pixel sums up to 1.
+        """
+        n, a, b = np.nonzero(pixels)
+        at = np.asarray(rows)[n], a, b
+        views = [self._inputs(at, at[0])]
+        if self._prior.can_hold_out:
+            views.append(np.concatenate([views[0], self._prior.feature(at, held_out=False)], axis=1))
+        near = np.stack([self._prior.near_each(row) for row in rows], axis=1)[:, n, a, b]
+
+        def said(kind: int, asked: npt.NDArray[np.bool_]) -> FloatArray:
+            every = asked.all()
+            answers = [
+                self._answer(trees, self._samples[kind], views[view] if every else views[view][asked])
+                for view, trees in self._models[kind]
+            ]
+            return np.asarray(np.mean(answers, axis=0))
+
+        return self._joined(near, list(self._models), said)
+
+    def _inputs(self, at: Voxels, rows: npt.NDArray[np.floating[Any]] | npt.NDArray[np.intp]) -> FloatArray:
+        """Features of voxels, and their places with rows of their own, 0 to 1 along each axis; shape (n, F + 3)."""
+        place = [x / max(n - 1, 1) for x, n in zip((rows, *at[1:]), self._near.shape, strict=True)]
+        return np.concatenate([self._features[:, at[0], at[1], at[2]], np.stack(place)]).T.astype(np.float32)
 
     def _grown(self, inputs: FloatArray, kinds: npt.NDArray[np.integer[Any]]) -> HistGradientBoostingClassifier:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        s = self._settings
+        s, several = self._settings, 1 if self._together else 2
         trees = HistGradientBoostingClassifier(
-            max_iter=s.trees,
+            max_iter=max(1, s.trees // several),
             max_leaf_nodes=s.leaves,
-            learning_rate=s.rate,
+            learning_rate=s.rate * several,
             max_features=s.share,
             l2_regularization=s.ridge,
             early_stopping=False,
@@ -196,73 +310,70 @@ class PixelClassifier:
         with _one_thread():
             return trees.fit(inputs, kinds)
 
-    def _answer(self, trees: HistGradientBoostingClassifier, inputs: FloatArray) -> FloatArray:
-        """Probabilities as they would be had all painted voxels been learned from; shape (number of pixels, 1 + C)."""
-        out = np.zeros((len(inputs), 1 + self._channels), dtype=np.float32)
+    def _answer(self, trees: HistGradientBoostingClassifier, sample: _Sample, inputs: FloatArray) -> FloatArray:
+        """Probabilities as they would be had all painted voxels been learned from; shape (n, kinds of the sample)."""
         with _one_thread():
-            likely = trees.predict_proba(inputs) * self._stands_for[trees.classes_]
-        out[:, trees.classes_] = likely / likely.sum(axis=1, keepdims=True)
-        return out
+            likely = trees.predict_proba(inputs) * sample.stands_for
+        return np.asarray(likely / likely.sum(axis=1, keepdims=True))
 
-    def predict(self, features: HalfArray, row: int, prior: Prior, pixels: npt.NDArray[np.bool_]) -> FloatArray:
-        """Probabilities of some pixels of a row.
+    def _joined(
+        self,
+        near: npt.NDArray[np.bool_],
+        samples: Sequence[int],
+        said: Callable[[int, npt.NDArray[np.bool_]], FloatArray],
+    ) -> FloatArray:
+        """From what is said of each kind to probabilities of all; shape (n, 1 + C).
 
         Parameters
         ----------
-        features
-            Of this row: float16 array, shape (F, A, B).
-        row
-            Which one.
-        prior
-            The one that was learned with.
-        pixels
-            Bool array, shape (A, B): where; at least one.
-
-        Returns
-        -------
-        float32 array, shape (number of pixels, 1 + C)
-            Background first; none is 0, and each pixel sums up to 1.
+        near : bool array, shape (C, n)
+            Which voxels are within the reach of each class.
+        samples
+            Those whose models are asked.
+        said
+            Takes one of them, and a bool array of shape (n,) with the voxels to ask for; answers as :meth:`_answer`.
         """
-        x = _inputs(features, row, prior.distance.shape[1], pixels)
-        answers = [self._answer(self._models[0], x)]
-        for trees in self._models[1:]:
-            answers.append(self._answer(trees, np.concatenate([x, prior.feature(row, pixels, held_out=False)], axis=1)))
-        return _certain_of_nothing(np.mean(answers, axis=0))
+        allowed = np.concatenate([np.ones((1, near.shape[1]), dtype=bool), near])
+        if self._together:
+            allowed[:] = True
+        out = np.zeros(allowed.shape)
+        for kind in samples:
+            asked = allowed[kind]
+            if asked.any():
+                answer = said(kind, asked).T
+                if self._together:
+                    out[self._kinds] = answer
+                else:
+                    out[kind, asked] = answer[1]
+        out /= np.maximum(out.sum(axis=0), _NEVER)
+        out = np.where(allowed, np.maximum(out, _LEAST), _NEVER)
+        return np.asarray((out / out.sum(axis=0)).T, dtype=np.float32)
 
 
-def _certain_of_nothing(likely: FloatArray) -> FloatArray:
-    """Probabilities none of which is 0."""
-    out = np.maximum(likely, np.float32(_LEAST))
-    return np.asarray(out / out.sum(axis=1, keepdims=True), dtype=np.float32)
+@lru_cache(maxsize=1)
+def _threads() -> ThreadpoolController:
+    """What holds the threads of the trees; scikit-learn is loaded by then."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _one_thread() -> AbstractContextManager[object]:
     """One thread for the trees: threads that share so little work wait for each other where others need the cores."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="openmp")
+    limits: AbstractContextManager[object] = _threads().limit(limits=1, user_api="openmp")
     return limits
 
 
-def _spread_out(rows: npt.NDArray[np.intp], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _spread_out(
+    rows: npt.NDArray[np.intp], painted: npt.NDArray[np.intp], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """Places along the slices, drawn evenly from between the painted slices on both sides of each one's own.
 
     What is painted in a slice is likely so around it; else trees would know no places but those of painted slices.
     """
-    painted, own = np.unique(rows, return_inverse=True)
     if len(painted) < 2:
         return rows.astype(np.float64)
-    gaps = np.diff(painted)
+    own, gaps = np.searchsorted(painted, rows), np.diff(painted)
     before, after = np.concatenate([gaps[:1], gaps])[own], np.concatenate([gaps, gaps[-1:]])[own]
     side = rng.random((2, len(rows)))
     return np.asarray(rows + np.where(side[0] < 0.5, -before, after) * side[1])
-
-
-def _inputs(features: HalfArray, row: int, rows: int, pixels: npt.NDArray[np.bool_]) -> FloatArray:
-    """Features and position, 0 to 1 along each axis, of some pixels of a row; shape (number of pixels, F + 3)."""
-    at = np.nonzero(pixels)
-    place = [
-        np.full(len(at[0]), row / max(rows - 1, 1)),
-        *(x / max(n - 1, 1) for x, n in zip(at, pixels.shape, strict=True)),
-    ]
-    return np.concatenate([features[:, pixels], np.stack(place)]).T.astype(np.float32)

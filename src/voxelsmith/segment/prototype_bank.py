@@ -219,7 +219,23 @@ class Bank:
             return out, 1.0
         scores = class_scores(features, near, None if self.settings.spread_mm is None else places)
         probabilities = scores.softmax(1)
-        return probabilities[0].numpy(), self._consistency(features, probabilities, places)
+        placed = self.settings.spread_mm is not None
+        return probabilities[0].numpy(), self._consistency(features, probabilities, places, placed=placed)
+
+    def explains(self, target: Sliced, n: int, features: Tensor, answers: Sequence[FloatArray]) -> list[float]:
+        """How well the annotation comes back from answers for one query slice, by looks alone; Dice, 0 to 1 each.
+
+        Parameters
+        ----------
+        target, n, features
+            As for :meth:`answer`.
+        answers : float arrays, shape (1 + C, *plane)
+            Probabilities.
+        """
+        import torch
+
+        turned, places = self._turned(self._scaled(features)), self._places(target, n, None)
+        return [self._consistency(turned, torch.from_numpy(a)[None], places, placed=False) for a in answers]
 
     def _near(self, along: float) -> list[Prototypes]:
         """The prototypes around a place along the slice axis, the same for slices close together; without places, all.
@@ -243,8 +259,10 @@ class Bank:
         self._compared = centre, out
         return out
 
-    def _consistency(self, features: Tensor, probabilities: Tensor, places: Tensor) -> float:
+    def _consistency(self, features: Tensor, probabilities: Tensor, places: Tensor, *, placed: bool) -> float:
         """Mean Dice of the nearest annotated slice segmented back by the answer; 1 if neither has anything.
+
+        ``placed`` says whether places count, beside looks.
 
         Where a class ends, one of the two may have it and the other not; then it is half of what the probabilities
         promise.
@@ -260,7 +278,7 @@ class Bank:
         size = tuple(support.labels.shape[1:] if coarse else features.shape[2:])
         small, where, likely = (interpolate(x, size=size, mode="area") for x in (features, places, probabilities))
         theirs = self._turned(self._scaled(support.features.float()))
-        pair = None if self.settings.spread_mm is None else (where, support.places)
+        pair = (where, support.places) if placed else None
         found = self_consistency(small, likely.argmax(1), theirs, support.labels, len(self.values) + 1, pair)
         for c in range(1, len(self.values) + 1):
             if float(found[c - 1]) == 0 and len({bool((checked.labels == c).any()) for checked in around}) == 2:

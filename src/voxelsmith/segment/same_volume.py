@@ -19,7 +19,7 @@ from voxelsmith.core.errors import InputError
 from voxelsmith.core.progress import Job, Progress
 from voxelsmith.core.support import SupportSet
 from voxelsmith.core.volume import Volume
-from voxelsmith.segment.canvas import Canvas, CanvasSettings
+from voxelsmith.segment.canvas import Canvas, CanvasSettings, SlicePreview
 from voxelsmith.segment.features import Encoder, HandMadeEncoder
 from voxelsmith.segment.painted import Painted, paint
 from voxelsmith.segment.pixel_classifier import ClassifierSettings, PixelClassifier
@@ -96,7 +96,7 @@ class SameVolumeEngine:
         ------
         Progress
             Of 100; ``partial`` is a :class:`~voxelsmith.segment.canvas.SlicePreview` of the slice in view, from shapes
-            alone at once, refined a little later.
+            alone at once, refined by the first models as soon as they have learned, and as it stays.
 
         Returns
         -------
@@ -121,23 +121,36 @@ class SameVolumeEngine:
         early = None if first is None else canvas.preview(first, refined=False)
         yield Progress(1, _STEPS, "Looking at the image", early)
         rows = canvas.open_rows(first)
+        first = first if first in rows else None
         if rows:
             features = self.encoder.features(canvas.crop, range(len(canvas.known)), painted.axis)
             yield Progress(_LOOKED, _STEPS, "Learning")
             classifier = PixelClassifier(request.settings.classifier)
-            for model in range(classifier.learn(features, canvas.target, canvas.known, canvas.prior)):
+            models, enough = classifier.learn(features, canvas.target, canvas.known, canvas.prior, first)
+            for model in range(models):
                 classifier.grow(model)
-                yield Progress(_LOOKED + 5 * (model + 1), _STEPS, "Learning")
+                done = _LOOKED + (_GROWN - _LOOKED) * (model + 1) // models
+                look = None
+                if first is not None and model + 1 == enough:
+                    look = _settled(canvas, classifier, [first], first)
+                yield Progress(done, _STEPS, "Learning", look)
             yield from _trust(classifier, canvas.prior)
-        for done, row in enumerate(rows, start=1):
-            pixels = canvas.prior.near(row)
-            if pixels.any():
-                canvas.settle(row, pixels, classifier.predict(features[:, row], row, canvas.prior, pixels))
-            late = canvas.preview(row, refined=True) if row == first else None
+        done = 0
+        for part in canvas.parts(rows):
+            late = _settled(canvas, classifier, part, first)
+            done += len(part)
             yield Progress(_LEARNED + (_PROPOSED - _LEARNED) * done // len(rows), _STEPS, "Proposing", late)
         yield Progress(_PROPOSED, _STEPS, "Tidying up")
         labels, probabilities = canvas.labels_and_probabilities()
         return _proposal(request, painted, labels, probabilities, self.encoder.name)
+
+
+def _settled(canvas: Canvas, classifier: PixelClassifier, rows: list[int], first: int | None) -> SlicePreview | None:
+    """Propose some rows; and show the one in view if it is among them."""
+    pixels = np.stack([canvas.prior.near(row) for row in rows])
+    if pixels.any():
+        canvas.settle(rows, pixels, classifier.predict(rows, pixels))
+    return canvas.preview(first, refined=True) if first in rows else None
 
 
 def _trust(classifier: PixelClassifier, prior: Prior) -> Job[None]:
