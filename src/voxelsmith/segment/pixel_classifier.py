@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -307,12 +307,24 @@ class PixelClassifier:
             early_stopping=False,
             random_state=s.seed,
         )
-        with _one_thread():
+        with self._one_thread():
             return trees.fit(inputs, kinds)
+
+    def _one_thread(self) -> AbstractContextManager[object]:
+        """One thread for the trees: threads that share so little work wait for each other where others need the cores."""
+        limits: AbstractContextManager[object] = self._threads.limit(limits=1, user_api="openmp")
+        return limits
+
+    @cached_property
+    def _threads(self) -> ThreadpoolController:
+        """What holds the threads of the trees; first asked for when scikit-learn is loaded. Making it takes a while."""
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()
 
     def _answer(self, trees: HistGradientBoostingClassifier, sample: _Sample, inputs: FloatArray) -> FloatArray:
         """Probabilities as they would be had all painted voxels been learned from; shape (n, kinds of the sample)."""
-        with _one_thread():
+        with self._one_thread():
             likely = trees.predict_proba(inputs) * sample.stands_for
         return np.asarray(likely / likely.sum(axis=1, keepdims=True))
 
@@ -348,20 +360,6 @@ class PixelClassifier:
         out /= np.maximum(out.sum(axis=0), _NEVER)
         out = np.where(allowed, np.maximum(out, _LEAST), _NEVER)
         return np.asarray((out / out.sum(axis=0)).T, dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadpoolController:
-    """What holds the threads of the trees; scikit-learn is loaded by then."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    """One thread for the trees: threads that share so little work wait for each other where others need the cores."""
-    limits: AbstractContextManager[object] = _threads().limit(limits=1, user_api="openmp")
-    return limits
 
 
 def _spread_out(
