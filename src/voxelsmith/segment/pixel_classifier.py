@@ -311,7 +311,7 @@ class PixelClassifier:
             return trees.fit(inputs, kinds)
 
     def _one_thread(self) -> AbstractContextManager[object]:
-        """One thread for the trees: threads that share so little work wait for each other where others need the cores."""
+        """One thread: several that share so little work wait for each other where others need the cores."""
         limits: AbstractContextManager[object] = self._threads.limit(limits=1, user_api="openmp")
         return limits
 
