@@ -351,6 +351,8 @@ def test_the_spread_follows_the_size_of_the_organs_not_the_number_of_slices():
     some = support_of((image, labels), axis=2, slices=tuple(range(0, 12, 2))).examples
     assert spread_of(whole, 0.2) == pytest.approx(spread_of(some, 0.2), rel=0.1)
     assert spread_of(whole, 0.4) == pytest.approx(2 * spread_of(whole, 0.2))
+    one_by_one = [e for n in range(0, 12, 2) for e in support_of((image, labels), axis=2, slices=(n,)).examples]
+    assert spread_of(one_by_one, 0.2) == pytest.approx(spread_of(some, 0.2))
 
 
 def test_the_chunk_protocol_stays_in_the_known_range(usual):

@@ -1,5 +1,7 @@
 """Rough map: registration where it works, the best shift where it does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bodies import body, support_of
@@ -10,7 +12,7 @@ from voxelsmith.core.affine import Affine
 from voxelsmith.core.metrics import dice
 from voxelsmith.core.progress import run_job
 from voxelsmith.core.volume import LabelVolume, Volume
-from voxelsmith.segment.common_grid import Sliced
+from voxelsmith.segment.common_grid import Sliced, sliced_example
 from voxelsmith.segment.placement import Placement, place, telling
 from voxelsmith.segment.propagation import PropagationRequest, propose
 from voxelsmith.segment.rough_map import lay
@@ -77,5 +79,17 @@ def test_places_tell_nothing_if_the_examples_disagree_about_them():
     image, labels = body(0)
     near, far = (Placement("affine", lambda index, d=d: 2.0 * index + (d, 0, 0)) for d in (2.0, 40.0))
     example = sliced(image, labels)
-    assert telling([example, example], [near, near])
+    assert telling([example, example], [near, replace(near)])
     assert not telling([example, example], [near, far])
+
+
+def test_slices_of_one_image_do_not_disagree_about_places():
+    image, labels = body(0)
+    here = Placement("affine", lambda index: index * (2.0, 2.0, 40.0))
+    slices = [
+        sliced_example(e, image, 2, 2.0)
+        for n in (4, 7)
+        for e in support_of((image, labels), axis=2, slices=(n,)).enabled
+    ]
+    assert telling(slices, [here, here])
+    assert not telling(slices, [here, replace(here)])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from voxelsmith.core.progress import Job, Progress
@@ -21,7 +22,8 @@ from voxelsmith.core.volume import Volume, smallest_label_dtype
 from voxelsmith.segment.canvas import SlicePreview
 from voxelsmith.segment.common_grid import Sliced, common_grid, region, slab, sliced_example, told
 from voxelsmith.segment.features import Encoder
-from voxelsmith.segment.placement import How, Placement, place, telling
+from voxelsmith.segment.place_check import PlaceCheck, one_image
+from voxelsmith.segment.placement import How, Placement, ball_radius, place, telling
 from voxelsmith.segment.proposal import PROTOTYPES, Proposal, Provenance
 from voxelsmith.segment.prototype_bank import Bank, BankSettings, read_slices
 from voxelsmith.segment.rival import Rival, whole
@@ -135,24 +137,30 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
     axis = target.axis
     sources = [sliced_example(example, query, axis, pixel) for example in examples]
     placements, notes = yield from _placements(request, target, sources, pixel)
-    spread, rival = None, None
+    spread, rival, check = None, None, None
     if settings.position:
         sure = telling(sources, placements)
         spread = spread_of(examples, settings.spread if sure else settings.vague_spread)
         if not sure:
             notes.append(_VAGUE_PLACE)
             rival = Rival(target, sources, request.support.values) if _may_lie(request) else None
+        elif _is_open(request) and one_image(examples):
+            check = PlaceCheck(target)
     bank = Bank(
         request.support.values,
         axis,
         BankSettings(settings.prototypes, spread, settings.per_slice, settings.most, settings.window),
     )
     yield from _learn(bank, request, sources, placements)
+    if check is not None:
+        yield from _checked(check, bank, request, target)
+        notes.append(check.told)
+    by_looks = check is not None and not check.holds
     count = target.image.grid[axis]
     confidence = np.empty(count, np.float32)
     planes = np.empty((len(request.support.values) + 1, *target.image.grid), np.float32)
     for done, (n, features) in enumerate(_from_view(target, request)):
-        plane, confidence[n] = bank.answer(target, n, features)
+        plane, confidence[n] = bank.answer(target, n, features, by_looks=by_looks)
         np.moveaxis(planes, 1 + axis, 1)[:, n] = plane
         if rival is not None:
             own, theirs = bank.explains(target, n, features, (plane, rival.plane(n)))
@@ -176,8 +184,20 @@ def propose(request: AcrossRequest) -> Job[Proposal]:
 
 def _may_lie(request: AcrossRequest) -> bool:
     """Whether labels of the examples can be taken as they lie."""
+    return _is_open(request) and whole(request.support.enabled)
+
+
+def _is_open(request: AcrossRequest) -> bool:
+    """Whether the user left it to the engine how the examples lie in the query."""
     given = request.known_range is not None or request.settings.prototypes == "global"
-    return not given and request.settings.alignment == "auto" and whole(request.support.enabled)
+    return not given and request.settings.alignment == "auto"
+
+
+def _checked(check: PlaceCheck, bank: Bank, request: AcrossRequest, target: Sliced) -> Job[None]:
+    """Compare what is found with places with what is found without them."""
+    for n, features in read_slices(target, request.encoder, check.slices):
+        check.compare(bank, n, features)
+        yield Progress(_READ, _TOTAL, "Checking the places of the example")
 
 
 def _from_view(target: Sliced, request: AcrossRequest) -> Iterator[tuple[int, Tensor]]:
@@ -240,21 +260,21 @@ def spread_of(examples: Sequence[SupportExample], share: float) -> float:
     Parameters
     ----------
     examples
-        At least one with a label.
+        At least one with a label; slices of one image count as one.
     share
         Of the radius of a ball as large as all classes together; between annotated slices they are taken to go on.
     """
-    radii = []
+    areas: dict[tuple[str, int], npt.NDArray[np.int_]] = {}
+    volumes: dict[str, float] = {}
     for example in examples:
         if not example.has_foreground:
             continue
         axis = 2 if example.axis is None else example.axis
-        others = tuple({0, 1, 2} - {axis})
-        areas = np.count_nonzero(example.labels.array, axis=others)
-        found = np.flatnonzero(areas)
-        slices = found[-1] - found[0] + 1
-        volume = areas[found].mean() * slices * example.image.affine.voxel_volume
-        radii.append(np.cbrt(3 * volume / (4 * np.pi)))
+        found = np.count_nonzero(example.labels.array, axis=tuple({0, 1, 2} - {axis}))
+        image = example.image_fingerprint
+        areas[image, axis] = areas.get((image, axis), 0) + found
+        volumes[image] = example.image.affine.voxel_volume
+    radii = [ball_radius(found, volumes[image]) for (image, _), found in areas.items()]
     return share * float(np.mean(radii))
 
 

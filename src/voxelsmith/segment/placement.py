@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from voxelsmith.core.affine import Affine, FloatArray
 from voxelsmith.core.progress import Job
@@ -92,23 +93,41 @@ def telling(supports: Sequence[Sliced], placements: Sequence[Placement]) -> bool
     """Whether places can tell where things lie in the query.
 
     They can if at least half of the placements are trusted, and, where several examples have the same classes, their
-    centres lie about a radius from each other or less, by the median over classes and pairs.
+    centres lie about a radius from each other or less, by the median over classes and pairs. Examples of one placement
+    are slices of one image, and count as one.
     """
     if 2 * sum(p.trusted for p in placements) < len(placements):
         return False
-    centres: dict[int, list[tuple[FloatArray, float]]] = {}
+    marked: dict[tuple[Placement, int], list[Sliced]] = {}
     for support, placement in zip(supports, placements, strict=True):
-        marked = np.where(support.known, support.labels, 0)
-        for value in np.unique(marked[marked != 0]).tolist():
-            index = np.argwhere(marked == value).astype(np.float64)
-            radius = np.cbrt(3 * len(index) * support.image.affine.voxel_volume / (4 * np.pi))
-            centres.setdefault(value, []).append((placement.to_query(index).mean(0), float(radius)))
+        for value in np.unique(support.labels[support.known & (support.labels != 0)]).tolist():
+            marked.setdefault((placement, value), []).append(support)
+    centres: dict[int, list[tuple[FloatArray, float]]] = {}
+    for (placement, value), parts in marked.items():
+        index = np.concatenate([np.argwhere(s.known & (s.labels == value)) for s in parts]).astype(np.float64)
+        radius = ball_radius(np.bincount(index[:, parts[0].axis].astype(int)), parts[0].image.affine.voxel_volume)
+        centres.setdefault(value, []).append((placement.to_query(index).mean(0), radius))
     apart = [
         2 * float(np.linalg.norm(a - b)) / (r + s)
         for found in centres.values()
         for (a, r), (b, s) in combinations(found, 2)
     ]
     return not apart or float(np.median(apart)) <= _APART
+
+
+def ball_radius(areas: npt.NDArray[np.int_], voxel_volume: float) -> float:
+    """Radius in millimetres of a ball as large as an object.
+
+    Parameters
+    ----------
+    areas : integer array, shape (K,)
+        Its voxels in each slice; where there are none between others, it is taken to go on unseen.
+    voxel_volume
+        In cubic millimetres.
+    """
+    found = np.flatnonzero(areas)
+    volume = areas[found].mean() * (found[-1] - found[0] + 1) * voxel_volume
+    return float(np.cbrt(3 * volume / (4 * np.pi)))
 
 
 def _by_centres(query: Sliced, support: Sliced) -> Placement:

@@ -94,7 +94,8 @@ class Bank:
         self._moments: list[Tensor] = []
         self._seen: list[Tensor] = []
         self._classes: list[Prototypes] = []
-        self._compared: tuple[float | None, list[Prototypes]] | None = None
+        self._by_looks: list[Prototypes] | None = None
+        self._compared: tuple[float, list[Prototypes]] | None = None
         self._centre: Tensor
         self._width: Tensor
         self._basis: Tensor
@@ -194,7 +195,7 @@ class Bank:
         """Scaled features in the directions that are compared."""
         return (scaled.movedim(1, -1) @ self._basis).movedim(-1, 1)
 
-    def answer(self, target: Sliced, n: int, features: Tensor) -> tuple[FloatArray, float]:
+    def answer(self, target: Sliced, n: int, features: Tensor, *, by_looks: bool = False) -> tuple[FloatArray, float]:
         """Probabilities of one query slice, shape (classes + 1, *plane), and how consistent they are, 0 to 1.
 
         Parameters
@@ -205,22 +206,31 @@ class Bank:
             Which slice.
         features : float tensor, shape (1, C, *plane)
             From :func:`read_slices`.
+        by_looks
+            Whether places do not count here, whatever the settings say.
         """
-        from voxelsmith.models.prototype import class_scores
-
         scaled = self._scaled(features)
         self._seen.append(_moments(scaled[0].flatten(1)))
-        features = self._turned(scaled)
-        places = self._places(target, n, None)
-        near = self._near(float(places[:, self.axis].mean()))
-        if not any(len(p) for p in near[1:]):
-            out = np.zeros((len(near), *features.shape[2:]), dtype=np.float32)
-            out[0] = 1
-            return out, 1.0
-        scores = class_scores(features, near, None if self.settings.spread_mm is None else places)
-        probabilities = scores.softmax(1)
-        placed = self.settings.spread_mm is not None
-        return probabilities[0].numpy(), self._consistency(features, probabilities, places, placed=placed)
+        turned, places = self._turned(scaled), self._places(target, n, None)
+        placed = self.settings.spread_mm is not None and not by_looks
+        probabilities, found = self._probabilities(turned, places, placed=placed)
+        sure = self._consistency(turned, probabilities, places, placed=placed) if found else 1.0
+        return probabilities[0].numpy(), sure
+
+    def both_ways(self, target: Sliced, n: int, features: Tensor) -> tuple[list[FloatArray], list[float]]:
+        """Answers with places and by looks alone, and how well the annotation comes back from each, by looks alone.
+
+        Only annotated slices with labels are segmented back, as objects may lie in other slices of the query.
+
+        Parameters
+        ----------
+        target, n, features
+            As for :meth:`answer`.
+        """
+        turned, places = self._turned(self._scaled(features)), self._places(target, n, None)
+        answers = [self._probabilities(turned, places, placed=placed)[0] for placed in (True, False)]
+        back = [self._consistency(turned, answer, places, placed=False, labelled=True) for answer in answers]
+        return [answer[0].numpy() for answer in answers], back
 
     def explains(self, target: Sliced, n: int, features: Tensor, answers: Sequence[FloatArray]) -> list[float]:
         """How well the annotation comes back from answers for one query slice, by looks alone; Dice, 0 to 1 each.
@@ -237,8 +247,29 @@ class Bank:
         turned, places = self._turned(self._scaled(features)), self._places(target, n, None)
         return [self._consistency(turned, torch.from_numpy(a)[None], places, placed=False) for a in answers]
 
+    def _probabilities(self, features: Tensor, places: Tensor, *, placed: bool) -> tuple[Tensor, bool]:
+        """Of background and classes, shape (1, 1 + C, *plane); and whether there was any class to compare with."""
+        from voxelsmith.models.prototype import class_scores
+
+        near = self._near(float(places[:, self.axis].mean())) if placed else self._all()
+        if any(len(p) for p in near[1:]):
+            return class_scores(features, near, places if placed else None).softmax(1), True
+        nothing = features.new_zeros(1, len(near), *features.shape[2:])
+        nothing[:, 0] = 1
+        return nothing, False
+
+    def _all(self) -> list[Prototypes]:
+        """Prototypes from everywhere: evenly over the volume if places never count, else the most diverse looks."""
+        from voxelsmith.models.prototype import Prototypes, gathered
+
+        if self._by_looks is None:
+            even = self.settings.spread_mm is None
+            parts = [p if even else Prototypes(p.vectors) for p in self._classes]
+            self._by_looks = [gathered([p], self.settings.most) for p in parts]
+        return self._by_looks
+
     def _near(self, along: float) -> list[Prototypes]:
-        """The prototypes around a place along the slice axis, the same for slices close together; without places, all.
+        """The prototypes around a place along the slice axis, the same for slices close together.
 
         Parameters
         ----------
@@ -247,22 +278,24 @@ class Bank:
         """
         from voxelsmith.models.prototype import Prototypes, gathered
 
-        centre = None if self.settings.spread_mm is None else round(along / _SHARED) * _SHARED
+        centre = round(along / _SHARED) * _SHARED
         if self._compared is not None and self._compared[0] == centre:
             return self._compared[1]
         out = []
         for p in self._classes:
-            if centre is not None and p.places is not None:
+            if p.places is not None:
                 close = (p.places[:, self.axis] - centre).abs() <= _REACH
                 p = Prototypes(p.vectors[close], p.places[close])
             out.append(gathered([p], self.settings.most))
         self._compared = centre, out
         return out
 
-    def _consistency(self, features: Tensor, probabilities: Tensor, places: Tensor, *, placed: bool) -> float:
+    def _consistency(
+        self, features: Tensor, probabilities: Tensor, places: Tensor, *, placed: bool, labelled: bool = False
+    ) -> float:
         """Mean Dice of the nearest annotated slice segmented back by the answer; 1 if neither has anything.
 
-        ``placed`` says whether places count, beside looks.
+        ``placed`` says whether places count, beside looks; ``labelled``, whether slices without labels are passed over.
 
         Where a class ends, one of the two may have it and the other not; then it is half of what the probabilities
         promise.
@@ -272,7 +305,8 @@ class Bank:
         from voxelsmith.models.prototype import self_consistency
 
         along = float(places[:, self.axis].mean())
-        around = sorted(self._checked, key=lambda checked: abs(checked.along - along))[:_AROUND]
+        checked = [c for c in self._checked if not labelled or bool(c.labels.any())] or self._checked
+        around = sorted(checked, key=lambda one: abs(one.along - along))[:_AROUND]
         support = around[0]
         coarse = support.labels.numel() < probabilities[0, 0].numel()
         size = tuple(support.labels.shape[1:] if coarse else features.shape[2:])
@@ -281,7 +315,7 @@ class Bank:
         pair = (where, support.places) if placed else None
         found = self_consistency(small, likely.argmax(1), theirs, support.labels, len(self.values) + 1, pair)
         for c in range(1, len(self.values) + 1):
-            if float(found[c - 1]) == 0 and len({bool((checked.labels == c).any()) for checked in around}) == 2:
+            if float(found[c - 1]) == 0 and len({bool((one.labels == c).any()) for one in around}) == 2:
                 found[c - 1] = _WORTH * _promised(likely[:, c], likely.argmax(1) == c)
         counted = found[~found.isnan()]
         return float(counted.mean()) if len(counted) else 1.0
