@@ -37,7 +37,7 @@ DOCK_HEIGHTS = {
     "models": 620,
     "prompt": 840,
     "register": 980,
-    "train": 1250,
+    "train": 1300,
     "tumour": 1150,
     "volumes": 620,
 }
