@@ -7,7 +7,7 @@ folded. Where tissues that are alike in one image differ in the other, in both d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,12 +25,9 @@ class Remapping:
     ----------
     knots
         Its values at 0, 1/31, ..., 1, shape (32,).
-    explained
-        Share of the variance of the other image that it explains, 0 to 1: the correlation ratio.
     """
 
     knots: Tensor
-    explained: float
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Its values at the intensities of an image, and its slopes there, both of the image's shape."""
@@ -62,10 +59,7 @@ def remapping(source: Tensor, target: Tensor, weight: Tensor | None = None) -> R
     lent = _BORROWED * _FADING ** (apart[:, None] - apart).abs()
     knots, total = knots + lent @ knots, total + lent @ total
     knots = torch.where(total > tiny, knots / total.clamp(min=tiny), mean)
-    found = Remapping(knots.to(values.dtype), 0.0)
-    left = (counts * (values - found(source)[0].flatten()).square()).sum()
-    spread = (counts * (values - mean).square()).sum().clamp(min=tiny)
-    return replace(found, explained=float(1 - left / spread))
+    return Remapping(knots.to(values.dtype))
 
 
 def _place(image: Tensor) -> tuple[Tensor, Tensor]:
